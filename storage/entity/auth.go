@@ -1,0 +1,129 @@
+package entity
+
+import (
+	"encoding/binary"
+
+	"github.com/trellisdb/trellis/storage/fault"
+)
+
+// PrincipalKind says what a token speaks for.
+type PrincipalKind byte
+
+// Principal kinds, as in spec auth-and-tokens section 1.
+const (
+	PrincipalAppUser   PrincipalKind = 1
+	PrincipalAppClient PrincipalKind = 2
+	PrincipalAdmin     PrincipalKind = 3
+	PrincipalOrgClient PrincipalKind = 4
+)
+
+// Token is a token's record. The token itself is stored nowhere: the record
+// lies under its SHA-256, in the application of its principal (app users: that
+// application; admins, clients: the management application).
+type Token struct {
+	Kind      PrincipalKind
+	Principal ID    // user, admin user, application or organisation
+	Created   int64 // ms since the epoch
+	Expires   int64 // ms since the epoch; 0: never
+}
+
+// Kinds of credential.
+const (
+	CredentialPassword byte = 1 // hash of a password
+	CredentialSecret   byte = 2 // client secret of an organisation or application
+)
+
+// Credential is a secret stored beside an entity and never shown with it.
+type Credential struct {
+	Changed       int64 // ms since the epoch
+	RevokedBefore int64 // tokens created at or before this time are invalid, ms since the epoch; 0: none
+	Value         []byte
+}
+
+// Cluster is the cluster's identity, written once at its first start.
+type Cluster struct {
+	ID         ID
+	Key        [32]byte // master key from which token and cursor keys are derived
+	Partitions uint32   // application partitions 1…Partitions
+	Created    int64    // ms since the epoch
+}
+
+const authVersion = 1
+
+// AppendToken appends the stored form: version 1 · kind 1 · principal 16 ·
+// created varint · expires varint.
+func AppendToken(dst []byte, t *Token) []byte {
+	dst = append(dst, authVersion, byte(t.Kind))
+	dst = append(dst, t.Principal[:]...)
+	dst = binary.AppendVarint(dst, t.Created)
+	return binary.AppendVarint(dst, t.Expires)
+}
+
+// DecodeToken reads what AppendToken wrote, or returns fault.Corrupt.
+func DecodeToken(b []byte) (Token, error) {
+	var t Token
+	if len(b) < 18 || b[0] != authVersion {
+		return t, fault.New(fault.Corrupt, "token record: bad header")
+	}
+	t.Kind = PrincipalKind(b[1])
+	copy(t.Principal[:], b[2:])
+	var ok1, ok2 bool
+	t.Created, b, ok1 = varint(b[18:])
+	t.Expires, b, ok2 = varint(b)
+	if !ok1 || !ok2 || len(b) != 0 {
+		return t, fault.New(fault.Corrupt, "token record: bad length")
+	}
+	return t, nil
+}
+
+// AppendCredential appends the stored form: version 1 · changed varint ·
+// revoked-before varint · value.
+func AppendCredential(dst []byte, c *Credential) []byte {
+	dst = append(dst, authVersion)
+	dst = binary.AppendVarint(dst, c.Changed)
+	dst = binary.AppendVarint(dst, c.RevokedBefore)
+	return append(dst, c.Value...)
+}
+
+// DecodeCredential reads what AppendCredential wrote, or returns
+// fault.Corrupt. The value aliases b.
+func DecodeCredential(b []byte) (Credential, error) {
+	var c Credential
+	if len(b) < 1 || b[0] != authVersion {
+		return c, fault.New(fault.Corrupt, "credential record: bad header")
+	}
+	var ok1, ok2 bool
+	c.Changed, b, ok1 = varint(b[1:])
+	c.RevokedBefore, b, ok2 = varint(b)
+	if !ok1 || !ok2 {
+		return c, fault.New(fault.Corrupt, "credential record: bad length")
+	}
+	c.Value = b
+	return c, nil
+}
+
+// AppendCluster appends the stored form: version 1 · id 16 · key 32 ·
+// partitions 4 · created varint.
+func AppendCluster(dst []byte, c *Cluster) []byte {
+	dst = append(dst, authVersion)
+	dst = append(dst, c.ID[:]...)
+	dst = append(dst, c.Key[:]...)
+	dst = binary.BigEndian.AppendUint32(dst, c.Partitions)
+	return binary.AppendVarint(dst, c.Created)
+}
+
+// DecodeCluster reads what AppendCluster wrote, or returns fault.Corrupt.
+func DecodeCluster(b []byte) (Cluster, error) {
+	var c Cluster
+	if len(b) < 53 || b[0] != authVersion {
+		return c, fault.New(fault.Corrupt, "cluster record: bad header")
+	}
+	copy(c.ID[:], b[1:])
+	copy(c.Key[:], b[17:])
+	c.Partitions = binary.BigEndian.Uint32(b[49:])
+	var ok bool
+	if c.Created, b, ok = varint(b[53:]); !ok || len(b) != 0 {
+		return c, fault.New(fault.Corrupt, "cluster record: bad length")
+	}
+	return c, nil
+}

@@ -1,0 +1,83 @@
+package entity
+
+import (
+	"encoding/binary"
+
+	"github.com/trellisdb/trellis/storage/fault"
+)
+
+// recordVersion is the first byte of every stored entity.
+const recordVersion = 1
+
+const (
+	flagHasOut = 1 << iota
+	flagHasIn
+)
+
+// AppendRecord appends the stored form of e.
+//
+//	version 1 · flags 1 · uuid 16 · created varint · modified−created varint ·
+//	seq uvarint · rev−seq uvarint · length of JSON uvarint · JSON
+//
+// Rev is never below Seq: both come from one counter.
+func AppendRecord(dst []byte, e *Entity) []byte {
+	var flags byte
+	if e.HasOut {
+		flags |= flagHasOut
+	}
+	if e.HasIn {
+		flags |= flagHasIn
+	}
+	dst = append(dst, recordVersion, flags)
+	dst = append(dst, e.ID[:]...)
+	dst = binary.AppendVarint(dst, e.Created)
+	dst = binary.AppendVarint(dst, e.Modified-e.Created)
+	dst = binary.AppendUvarint(dst, uint64(e.Seq))
+	dst = binary.AppendUvarint(dst, uint64(e.Rev-e.Seq))
+	dst = binary.AppendUvarint(dst, uint64(len(e.JSON)))
+	return append(dst, e.JSON...)
+}
+
+// DecodeRecord reads what AppendRecord wrote. The entity's JSON aliases b. It
+// returns fault.Corrupt for anything else.
+func DecodeRecord(b []byte) (Entity, error) {
+	var e Entity
+	if len(b) < 18 || b[0] != recordVersion || b[1]&^(flagHasOut|flagHasIn) != 0 {
+		return Entity{}, fault.New(fault.Corrupt, "entity record: bad header")
+	}
+	e.HasOut = b[1]&flagHasOut != 0
+	e.HasIn = b[1]&flagHasIn != 0
+	copy(e.ID[:], b[2:18])
+	b = b[18:]
+	var ok [5]bool
+	var seq, delta, size uint64
+	var age int64
+	e.Created, b, ok[0] = varint(b)
+	age, b, ok[1] = varint(b)
+	seq, b, ok[2] = uvarint(b)
+	delta, b, ok[3] = uvarint(b)
+	size, b, ok[4] = uvarint(b)
+	if ok != [5]bool{true, true, true, true, true} || size != uint64(len(b)) {
+		return Entity{}, fault.New(fault.Corrupt, "entity record %s: bad length", e.ID)
+	}
+	e.Modified = e.Created + age
+	e.Seq, e.Rev = Seq(seq), Seq(seq+delta)
+	e.JSON = b
+	return e, nil
+}
+
+func varint(b []byte) (int64, []byte, bool) {
+	v, n := binary.Varint(b)
+	if n <= 0 {
+		return 0, b, false
+	}
+	return v, b[n:], true
+}
+
+func uvarint(b []byte) (uint64, []byte, bool) {
+	v, n := binary.Uvarint(b)
+	if n <= 0 {
+		return 0, b, false
+	}
+	return v, b[n:], true
+}
