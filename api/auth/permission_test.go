@@ -1,0 +1,288 @@
+package auth
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/trellisdb/trellis/api/inflect"
+	"github.com/trellisdb/trellis/storage/entity"
+	"github.com/trellisdb/trellis/storage/fault"
+)
+
+var (
+	leeID = entity.ID{0x9b, 1, 15: 7}
+	lee   = Caller{Username: "Lee", ID: leeID, Email: "lee@example.org"}
+)
+
+func grants(t *testing.T, permission string, op Op, path string, c Caller) bool {
+	t.Helper()
+	p, err := ParsePermission(permission)
+	if err != nil {
+		t.Fatalf("ParsePermission(%q): %v", permission, err)
+	}
+	return p.Grants(op, SplitPath(path), c)
+}
+
+// The table of spec auth-and-tokens section 9.3, and what follows from its
+// text. A path is matched with get and put unless operations stand before it.
+func TestMatching(t *testing.T) {
+	u := leeID.String()
+	for _, tc := range []struct{ pattern, yes, no string }{
+		{"/users", "/users /USERS/ /user //users", "/users/lee / /user/lee"},
+		{"/users/*", "/users/lee /user/lee get:/users post:/users", "/users/lee/likes /userset put:/users delete:/users put:/user"},
+		{"/users/**", "/users /users/lee /users/lee/likes/books", "/usersx /"},
+		{"/*", "/books get:/ post:/", "/books/dune put:/ delete:/"},
+		{"/**", "/ /a /a/b/c", ""},
+		{"**", "/ /a /a/b/c", ""},
+		{"*", "/ /a /a/b/c put:/ delete:/x/y", ""},
+		{"get:*", "get:/a/b", "put:/a/b"},
+		{"**/likes", "/likes /users/likes /users/lee/likes", "/likes/x /"},
+		{"/books/*/review/*", "/books/1/review/9 get:/books/1/review post:/books/1/review", "/books/1 /books/1/review/9/x put:/books/1/review"},
+		{"/users/${user}/**", "/users/lee /users/" + u + "/feed /users/LEE /users/lee@example.org/x", "/users/kim /users/me /users /lee"},
+		{"/users/me/**", "/users/lee /users/" + u + "/feed /users/me /users/me/feed", "/users/kim"},
+		{"/users/me", "/users/lee /users/me", "/users/kim /users/lee/feed"},
+		{"/users/*/following/users/${user}", "/users/kim/following/users/lee", "/users/kim/following/users/kim"},
+		{"/notes/note-${user}", "/notes/note-lee /notes/note-" + u, "/notes/note- /notes/lee /notes/note-kim"},
+		{"/cats/*", "get:/cats post:/cats get:/cats/fluffy", "/cats/fluffy/tail"},
+		{"put:/devices/*", "put:/devices/x put:/device/x", "put:/devices put:/device get:/devices/x"},
+		{"/b?oks/*er", "/book/beer /books/er", "/bks/beer /book/beers"},
+		{"/user", "/users /user", "/users/x"},
+		{"/item/hammer", "/items/hammer /ITEM/Hammer", "/items/hammers"},
+		{"**/user", "/users /user /a/user", "/a/users"},
+		{"/a/**/z", "/a/z /a/b/z /a/b/c/z /a/z/z", "/a /a/b /z /a/z/b"},
+		{"/a/*/c/**/d/*", "/a/b/c/d/e get:/a/b/c/d /a/b/c/x/y/d/e", "put:/a/b/c/d /a/b/c"},
+		{"/a/*b*c*", "/a/bc /a/xbxcx /a/bbcc", "/a/cb /a/b"},
+		{"/a/été?", "/a/étés /a/ÉTÉÀ", "/a/été /a/étéss"},
+		{"/books,/films/**", "/books /films/x", "/books/x"},
+		{"books", "/books", "/films"},
+		{"get:/a:b", "get:/a:b", "put:/a:b get:/a"},
+		{":/books", "/books", "/"},
+		{"*:/books", "/books", "/"},
+	} {
+		for _, list := range []struct {
+			paths string
+			want  bool
+		}{{tc.yes, true}, {tc.no, false}} {
+			for _, path := range strings.Fields(list.paths) {
+				ops := []Op{Get, Put}
+				if name, rest, ok := strings.Cut(path, ":"); ok && OpOf(name) != 0 {
+					ops, path = []Op{OpOf(name)}, rest
+				}
+				if strings.HasPrefix(tc.pattern, "get:") && len(ops) == 2 {
+					ops = []Op{Get}
+				}
+				for _, op := range ops {
+					if got := grants(t, tc.pattern, op, path, lee); got != list.want {
+						t.Errorf("%s: op %d on %s: %v, want %v", tc.pattern, op, path, got, list.want)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestVariablesMatchNobodyButUsers(t *testing.T) {
+	for _, p := range []string{"/users/${user}", "/users/me", "/users/me/**", "/users/${user}/**", "/x${user}"} {
+		for _, path := range []string{"/users/me", "/users/", "/users/00000000-0000-0000-0000-000000000000", "/users/${user}", "/x"} {
+			if grants(t, p, Get, path, Caller{}) {
+				t.Errorf("%s lets a caller without a name to %s", p, path)
+			}
+		}
+	}
+	// A user who has no name at all matches by UUID alone, never the empty text.
+	if grants(t, "/a/${user}x", Get, "/a/x", Caller{ID: leeID}) {
+		t.Error("an empty username stands for anything")
+	}
+	// What a user calls himself is no pattern.
+	star := Caller{Username: "*", ID: leeID}
+	if grants(t, "/users/${user}", Get, "/users/kim", star) || !grants(t, "/users/${user}", Get, "/users/*", star) {
+		t.Error("a username is taken for a wildcard")
+	}
+}
+
+func TestOperations(t *testing.T) {
+	for _, tc := range []struct {
+		text string
+		want Op
+	}{
+		{"get,put,post,delete:/**", allOps}, {"get:/x", Get}, {"HEAD:/x", 0}, {"Post,Get:/x", Post | Get}, {" get , put :/x", Get | Put}, {"fly:/x", 0}, {"get,:/x", 0},
+	} {
+		p, err := ParsePermission(tc.text)
+		if tc.want == 0 {
+			if !fault.Is(err, fault.IllegalArgument) {
+				t.Errorf("%q: %v", tc.text, err)
+			}
+			continue
+		}
+		if err != nil || p.ops != tc.want {
+			t.Errorf("%q: %v %v", tc.text, p, err)
+		}
+	}
+	if OpOf("HEAD") != Get || OpOf("PATCH") != 0 || OpOf("get") != Get {
+		t.Error("OpOf")
+	}
+	if grants(t, "/**", 0, "/x", lee) {
+		t.Error("no operation is granted")
+	}
+	if p, _ := ParsePermission(" GET,Post:/X "); p.String() != "get,post:/x" {
+		t.Errorf("stored as %q", p)
+	}
+	for _, bad := range []string{"", "  ", strings.Repeat("a", 1025), "\xff", strings.Repeat("/a", 65)} {
+		if _, err := ParsePermission(bad); !fault.Is(err, fault.IllegalArgument) {
+			t.Errorf("%q is accepted: %v", bad, err)
+		}
+	}
+}
+
+func TestAccess(t *testing.T) {
+	app, other := entity.ID{1}, entity.ID{2}
+	org, strange := entity.ID{3}, entity.ID{4}
+	closed := Application{ID: app, Organization: org}
+	open := Application{ID: app, Organization: org, Open: true}
+	for _, tc := range []struct {
+		name     string
+		p        Principal
+		in       Application
+		yes, no  string
+		refused  fault.Code
+		complete bool
+	}{
+		{"guest", Principal{}, closed, "post:/users post:/user post:/devices put:/devices/x", "get:/users put:/users/x put:/devices get:/ post:/books post:/users/x get:/users/me", "", false},
+		{"guest of the sandbox", Principal{}, open, "get:/users put:/x delete:/a/b/c", "", "", false},
+		{"user", Principal{Kind: AppUser, ID: leeID, App: app}, closed, "get:/users delete:/a/b post:/x", "", "", false},
+		{"user of elsewhere", Principal{Kind: AppUser, ID: leeID, App: other}, open, "", "get:/users post:/users get:/users/" + leeID.String(), "", false},
+		{"app client", Principal{Kind: AppClient, ID: app, App: app}, closed, "delete:/x", "", "", true},
+		{"app client of elsewhere", Principal{Kind: AppClient, ID: other, App: other}, open, "", "", fault.Unauthorized, false},
+		{"org client", Principal{Kind: OrgClient, ID: org, Organizations: []entity.ID{org}}, closed, "delete:/x", "", "", true},
+		{"org client of elsewhere", Principal{Kind: OrgClient, ID: strange, Organizations: []entity.ID{strange}}, open, "", "", fault.Unauthorized, false},
+		{"member", Principal{Kind: Admin, Organizations: []entity.ID{strange, org}}, closed, "delete:/x", "", "", true},
+		{"stranger", Principal{Kind: Admin, Organizations: []entity.ID{strange}}, open, "", "", fault.Unauthorized, false},
+		{"superuser", Principal{Kind: Superuser}, closed, "delete:/x", "", "", true},
+		{"guest of management", Principal{}, Application{ID: entity.ManagementID, Open: true}, "", "", fault.Unauthorized, false},
+		{"admin of management", Principal{Kind: Admin, Organizations: []entity.ID{{}}}, Application{ID: entity.ManagementID}, "", "", fault.Unauthorized, false},
+		{"user of management", Principal{Kind: AppUser, App: entity.ManagementID}, Application{ID: entity.ManagementID}, "", "", fault.Unauthorized, false},
+		{"superuser of management", Principal{Kind: Superuser}, Application{ID: entity.ManagementID}, "", "", fault.NotImplemented, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			a, err := tc.p.In(tc.in)
+			if fault.CodeOf(err) != tc.refused || a.Everything() != tc.complete {
+				t.Fatalf("In: %+v, %v", a, err)
+			}
+			if tc.refused != "" && a.May(Get, []string{"users"}) {
+				t.Error("refused and yet allowed")
+			}
+			check := func(list string, want bool) {
+				for _, s := range strings.Fields(list) {
+					method, path, _ := strings.Cut(s, ":")
+					err := a.Check(OpOf(method), SplitPath(path))
+					if (err == nil) != want || (err != nil && !fault.Is(err, fault.Unauthorized)) {
+						t.Errorf("%s: %v, want %v", s, err, want)
+					}
+				}
+			}
+			check(tc.yes, true)
+			check(tc.no, false)
+		})
+	}
+}
+
+// naive matches by a regular expression for every way to read a pattern: slow,
+// and written from the text of the spec rather than from the matcher.
+func naive(text string, op Op, path []string, user string) bool {
+	for _, part := range strings.Split(text, ",") {
+		if strings.TrimSpace(part) == "*" {
+			part = "**"
+		}
+		segs := SplitPath(strings.TrimSpace(part))
+		tries := [][]string{segs}
+		if n := len(segs); n > 0 && segs[n-1] == "*" && op&(Put|Delete) == 0 {
+			tries = append(tries, segs[:n-1])
+		}
+		if slices.ContainsFunc(tries, func(s []string) bool { return naiveWalk(s, path, 0, user) }) {
+			return true
+		}
+	}
+	return false
+}
+
+func naiveWalk(segs, path []string, depth int, user string) bool {
+	if len(segs) == 0 {
+		return len(path) == 0
+	}
+	if segs[0] == "**" {
+		return naiveWalk(segs[1:], path, depth, user) || (len(path) > 0 && naiveWalk(segs, path[1:], depth+1, user))
+	}
+	if len(path) == 0 {
+		return false
+	}
+	pat, text := segs[0], strings.ToLower(path[0])
+	if depth == 0 {
+		text = inflect.Collection(path[0])
+		if !strings.ContainsAny(pat, "*?") && !strings.Contains(pat, userVariable) && pat != "me" {
+			pat = inflect.Collection(pat)
+		}
+	}
+	if pat == "me" && depth+len(path) > 0 {
+		if text == "me" {
+			return naiveWalk(segs[1:], path[1:], depth+1, user)
+		}
+		pat = userVariable
+	}
+	expr := regexp.QuoteMeta(pat)
+	expr = strings.ReplaceAll(expr, regexp.QuoteMeta(userVariable), regexp.QuoteMeta(strings.ToLower(user)))
+	expr = strings.NewReplacer(`\*`, `(?s:.*)`, `\?`, `(?s:.)`).Replace(expr)
+	return regexp.MustCompile(`^(?:`+expr+`)$`).MatchString(text) && naiveWalk(segs[1:], path[1:], depth+1, user)
+}
+
+func FuzzPermission(f *testing.F) {
+	f.Add("get:/users/${user}/**", "/users/lee/x", byte(1))
+	f.Add("/books/*/review/*", "/books/1/review", byte(4))
+	f.Add("**/likes,/a/**/b?c*", "/a/x/bxcc", byte(8))
+	f.Fuzz(func(t *testing.T, text, path string, op byte) {
+		p, err := ParsePermission(text)
+		if err != nil {
+			return
+		}
+		again, err := ParsePermission(p.String())
+		if err != nil || again.String() != p.String() || again.ops != p.ops {
+			t.Fatalf("%q is stored as %q, which is %v, %v", text, p, again, err)
+		}
+		one := []Op{Get, Put, Post, Delete}[op&3]
+		segs := SplitPath(path)
+		got := p.Grants(one, segs, Caller{})
+		if p.ops&one == 0 && got {
+			t.Fatalf("%q grants an operation it does not name", text)
+		}
+		if len(segs) > 6 || strings.Count(text, "*") > 6 || len(text) > 60 || len(path) > 60 || strings.ContainsAny(p.String()+path, "\ufffd") {
+			return
+		}
+		rest := p.String()
+		if _, after, ok := strings.Cut(rest, ":"); ok && !strings.HasPrefix(rest, "/") {
+			rest = after
+		}
+		if strings.Contains(rest, "me") || strings.Contains(rest, userVariable) || !validAll(segs) {
+			return
+		}
+		if want := p.ops&one != 0 && naive(rest, one, segs, ""); got != want {
+			t.Fatalf("%q, op %d on %q: %v, want %v", text, one, segs, got, want)
+		}
+	})
+}
+
+func validAll(segs []string) bool {
+	return !slices.ContainsFunc(segs, func(s string) bool { return strings.ToValidUTF8(s, "") != s })
+}
+
+func BenchmarkDefaultRole(b *testing.B) {
+	p := Principal{Kind: AppUser, ID: leeID, App: entity.ID{1}}
+	path := []string{"items", "hammer"}
+	b.ReportAllocs()
+	for b.Loop() {
+		a, err := p.In(Application{ID: entity.ID{1}})
+		if err != nil || !a.May(Get, path) {
+			b.Fatal("refused")
+		}
+	}
+}
