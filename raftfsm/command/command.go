@@ -27,7 +27,10 @@ type Command struct {
 }
 
 // Op is what a command does. The types below implement it.
-type Op interface{ kind() Kind }
+type Op interface {
+	kind() Kind
+	appendBody(dst []byte) []byte
+}
 
 // Kind is the byte that names an operation in the log.
 type Kind byte

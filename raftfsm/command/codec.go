@@ -1,0 +1,129 @@
+package command
+
+import (
+	"encoding/binary"
+
+	"github.com/trellisdb/trellis/storage/entity"
+)
+
+// entryVersion is the first byte of every entry this version writes.
+const entryVersion = 1
+
+// minCommand is the size of the smallest command in an entry.
+const minCommand = 1 + 16 + 1 + 1 + 4
+
+// AppendEntry appends the data of one Raft entry, which carries one or more
+// commands.
+//
+//	version 1 · count uvarint · per command:
+//	kind 1 · request 16 · time varint · application uvarint · size of body 4 · body
+func AppendEntry(dst []byte, cmds []Command) []byte {
+	dst = append(dst, entryVersion)
+	dst = binary.AppendUvarint(dst, uint64(len(cmds)))
+	for i := range cmds {
+		c := &cmds[i]
+		dst = append(dst, byte(c.Op.kind()))
+		dst = append(dst, c.Request[:]...)
+		dst = binary.AppendVarint(dst, c.Time)
+		dst = binary.AppendUvarint(dst, uint64(c.App))
+		dst = append(dst, 0, 0, 0, 0)
+		start := len(dst)
+		dst = c.Op.appendBody(dst)
+		binary.BigEndian.PutUint32(dst[start-4:], uint32(len(dst)-start))
+	}
+	return dst
+}
+
+// DecodeEntry reads what AppendEntry wrote, and refuses with fault.Corrupt
+// what it does not know or what is not whole. Byte strings in the commands
+// alias b, which must not change while they are used.
+func DecodeEntry(b []byte) ([]Command, error) {
+	var d Decoder
+	return d.Decode(nil, b)
+}
+
+// maxRules bounds how many different rules a decoder remembers, maxRulesSize
+// how long the encoded form of one may be.
+const (
+	maxRules     = 256
+	maxRulesSize = 4096
+)
+
+// Decoder decodes entries and shares the rules that occur in them again and
+// again. Its zero value is ready; it is not safe for concurrent use.
+type Decoder struct {
+	rules map[string]Rules // by their encoded form
+}
+
+// Decode is DecodeEntry with the commands appended to dst.
+func (d *Decoder) Decode(dst []Command, b []byte) ([]Command, error) {
+	if len(b) == 0 || b[0] != entryVersion {
+		return dst, corrupt("log entry: unknown version")
+	}
+	r := reader{b: b[1:]}
+	n := r.count(minCommand)
+	if n == 0 {
+		return dst, corrupt("log entry: no commands")
+	}
+	for range n {
+		kind := Kind(r.byte())
+		var c Command
+		copy(c.Request[:], r.take(16))
+		c.Time = r.varint()
+		c.App = entity.AppID(r.number())
+		var size uint32
+		if head := r.take(4); head != nil {
+			size = binary.BigEndian.Uint32(head)
+		}
+		body := reader{b: r.take(uint64(size))}
+		if r.failed {
+			return dst, corrupt("log entry: cut short")
+		}
+		c.Op = d.op(kind, &body)
+		if c.Op == nil {
+			return dst, corrupt("log entry: unknown command kind %d", kind)
+		}
+		if !body.done() {
+			return dst, corrupt("log entry: command of kind %d is damaged", kind)
+		}
+		dst = append(dst, c)
+	}
+	if !r.done() {
+		return dst, corrupt("log entry: %d bytes after the last command", len(r.b))
+	}
+	return dst, nil
+}
+
+// Kind returns the kind of the command's operation.
+func (c *Command) Kind() Kind { return c.Op.kind() }
+
+// op reads the body of a command, or returns nil if its kind is unknown.
+func (d *Decoder) op(kind Kind, r *reader) Op {
+	switch kind {
+	case KindTermStart:
+		return TermStart{Term: r.uvarint(), Node: r.string()}
+	case KindCreateEntities:
+		return d.createEntities(r)
+	case KindUpdateEntity:
+		return d.updateEntity(r)
+	case KindDeleteEntity:
+		return DeleteEntity{Collection: r.string(), Target: r.target()}
+	case KindCreateCollections:
+		return CreateCollections{Names: r.strings()}
+	case KindSetCredential:
+		return r.setCredential()
+	case KindPutToken:
+		return r.putToken()
+	case KindRevokeToken:
+		return RevokeToken{Hash: r.hash()}
+	case KindInitCluster:
+		return r.initCluster()
+	case KindCreateOrganization:
+		return r.createOrganization()
+	case KindCreateApplication:
+		return CreateApplication{Organization: r.id(), Application: r.application()}
+	case KindDeleteApplication:
+		return DeleteApplication{Organization: r.id(), Application: r.id()}
+	}
+	return nil
+}

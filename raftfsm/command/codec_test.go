@@ -1,0 +1,277 @@
+package command
+
+import (
+	"bytes"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/trellisdb/trellis/storage/entity"
+	"github.com/trellisdb/trellis/storage/fault"
+)
+
+func idOf(b byte) entity.ID { return entity.ID{0: 1, 6: 0x70, 8: 0x80, 15: b} }
+
+// samples has a command of every kind, with every optional part present in one
+// and absent in another.
+func samples() []Command {
+	rules := Rules{Collection: "users", Type: "user", Unique: []string{"username", "email"}, Required: []string{"username"}}
+	item := NewEntity{ID: idOf(1), Created: 1500000000000, Modified: 1500000000001, JSON: []byte(`{"username":"ada"}`),
+		Credentials: []Credential{{Kind: entity.CredentialPassword, Value: []byte("$2a$hash")}}}
+	app := NewApplication{ID: idOf(2), Name: "shop", Partition: 3, Secret: "b3U6", Open: true}
+	ops := []Op{
+		TermStart{Term: 7, Node: "n1"},
+		CreateEntities{Rules: rules, Items: []NewEntity{item, {ID: idOf(9)}}, Partial: true},
+		CreateEntities{Rules: Rules{Collection: "items", Type: "item"}},
+		UpdateEntity{Rules: rules, Target: Target{ID: idOf(1), Aliases: []Alias{{"username", "Ada"}, {"email", "a@b.cd"}}}, Patch: []byte(`{"a":1}`), Create: &item},
+		UpdateEntity{Rules: rules, Target: Target{ID: idOf(1)}},
+		DeleteEntity{Collection: "items", Target: Target{Aliases: []Alias{{"name", "milk"}}}},
+		CreateCollections{Names: []string{"items", "roles"}},
+		SetCredential{Collection: "users", Owner: idOf(1), Credential: Credential{Kind: entity.CredentialPassword, Value: []byte("x")}, Expect: []byte("y"), RevokeTokens: true},
+		SetCredential{Collection: "users", Owner: idOf(1), Credential: Credential{Kind: entity.CredentialPassword}, Expect: []byte{}},
+		SetCredential{Collection: "users", Owner: idOf(1)},
+		PutToken{Hash: [32]byte{1, 2}, Token: entity.Token{Kind: entity.PrincipalAdmin, Principal: idOf(1), Created: 5, Expires: 6}},
+		RevokeToken{Hash: [32]byte{31: 9}},
+		InitCluster{Cluster: entity.Cluster{ID: idOf(4), Key: [32]byte{5}, Partitions: 8, Created: 9}},
+		CreateOrganization{Organization: item, Name: "Acme", Owner: &item, Application: &app},
+		CreateOrganization{Organization: item, Name: "Acme", OwnerID: idOf(1)},
+		CreateApplication{Organization: idOf(3), Application: app},
+		DeleteApplication{Organization: idOf(3), Application: idOf(2)},
+	}
+	cmds := make([]Command, len(ops))
+	for i, op := range ops {
+		cmds[i] = Command{Request: RequestID{0: byte(i), 15: 1}, Time: 1600000000000 + int64(i), App: entity.AppID(16 + i), Op: op}
+	}
+	return cmds
+}
+
+func sampleRecords() []Record {
+	e := entity.Entity{ID: idOf(1), Created: 10, Modified: 20, Seq: 3, Rev: 9}
+	whole := e
+	whole.JSON = []byte(`{"name":"milk"}`)
+	return []Record{
+		{App: 16, Kind: KindCreateEntities, Outcome: Outcome{Entities: []entity.Entity{e, whole}}, Collections: []entity.CollectionID{4, 0}},
+		{App: 1, Kind: KindUpdateEntity, Outcome: Outcome{Created: true}},
+		{App: 17, Kind: KindUpdateEntity, Outcome: Outcome{Fault: fault.New(fault.Duplicate, "taken")}},
+		{App: 17, Kind: KindCreateEntities, Outcome: Outcome{Errors: []ItemError{{Index: 3, Code: fault.EntityTooLarge, Message: "too large"}}}},
+	}
+}
+
+func TestEveryKindSurvivesTheLog(t *testing.T) {
+	want := samples()
+	seen := map[Kind]bool{}
+	for _, c := range want {
+		seen[c.Kind()] = true
+	}
+	for k := KindTermStart; k <= KindDeleteApplication; k++ {
+		if !seen[k] {
+			t.Errorf("no sample of kind %d", k)
+		}
+	}
+	got, err := DecodeEntry(AppendEntry(nil, want))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("decoded commands (-want +got):\n%s", d)
+	}
+}
+
+func TestRecordsSurviveTheWindow(t *testing.T) {
+	for _, want := range sampleRecords() {
+		got, err := DecodeRecord(AppendRecord(nil, &want))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want.Collections != nil && want.Collections[0] != 0 && got.Outcome.Entities[0].JSON != nil {
+			t.Error("a reference came back with JSON")
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("decoded record (-want +got):\n%s", d)
+		}
+	}
+}
+
+// TestVersion1IsReadable pins the bytes of version 1: logs on disk and peers of
+// another release hold them.
+func TestVersion1IsReadable(t *testing.T) {
+	var text strings.Builder
+	for _, c := range samples() {
+		text.WriteString("entry " + hex.EncodeToString(AppendEntry(nil, []Command{c})) + "\n")
+	}
+	for _, r := range sampleRecords() {
+		text.WriteString("record " + hex.EncodeToString(AppendRecord(nil, &r)) + "\n")
+	}
+	path := filepath.Join("testdata", "v1.golden")
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), text.String()); d != "" {
+		t.Errorf("encoding differs from %s (-want +got):\n%s", path, d)
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	whole := AppendEntry(nil, samples())
+	edit := func(f func([]byte) []byte) []byte { return f(bytes.Clone(whole)) }
+	for name, b := range map[string][]byte{
+		"nothing":            nil,
+		"no commands":        {1, 0},
+		"unknown version":    edit(func(b []byte) []byte { b[0] = 2; return b }),
+		"unknown kind":       edit(func(b []byte) []byte { b[2] = 13; return b }),
+		"kind zero":          edit(func(b []byte) []byte { b[2] = 0; return b }),
+		"trailing byte":      append(bytes.Clone(whole), 0),
+		"huge command count": {1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1},
+		"huge name count": AppendEntry(nil, []Command{{Op: rawOp{KindCreateCollections,
+			[]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1}}}}),
+		"boolean of two":   AppendEntry(nil, []Command{{Op: rawOp{KindCreateEntities, []byte{4, 0, 0, 0, 0, 2, 0}}}}),
+		"body with a tail": AppendEntry(nil, []Command{{Op: rawOp{KindRevokeToken, make([]byte, 33)}}}),
+	} {
+		if _, err := DecodeEntry(b); !fault.Is(err, fault.Corrupt) {
+			t.Errorf("%s: error is %v, want corrupt", name, err)
+		}
+	}
+	for n := range whole {
+		if _, err := DecodeEntry(whole[:n]); err == nil {
+			t.Errorf("the first %d of %d bytes decode", n, len(whole))
+		}
+	}
+	for _, r := range sampleRecords() {
+		b := AppendRecord(nil, &r)
+		for n := range b {
+			if _, err := DecodeRecord(b[:n]); err == nil {
+				t.Errorf("the first %d of %d bytes of a record decode", n, len(b))
+			}
+		}
+	}
+}
+
+// rawOp has a body that a test wrote.
+type rawOp struct {
+	k    Kind
+	body []byte
+}
+
+func (o rawOp) kind() Kind                   { return o.k }
+func (o rawOp) appendBody(dst []byte) []byte { return append(dst, o.body...) }
+
+func TestDecoderSharesRulesOfOneSpelling(t *testing.T) {
+	var d Decoder
+	b := AppendEntry(nil, samples()[1:2])
+	for range 2 {
+		got, err := d.Decode(nil, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(samples()[1:2], got); diff != "" {
+			t.Fatal(diff)
+		}
+	}
+	if len(d.rules) != 1 {
+		t.Errorf("the decoder knows %d rules, want 1", len(d.rules))
+	}
+	for i := range 2 * maxRules {
+		c := Command{Op: CreateEntities{Rules: Rules{Collection: strings.Repeat("x", i)}}}
+		if _, err := d.Decode(nil, AppendEntry(nil, []Command{c})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(d.rules) > maxRules {
+		t.Errorf("the decoder remembers %d rules, want at most %d", len(d.rules), maxRules)
+	}
+}
+
+func TestDecodeUndoesAppend(t *testing.T) {
+	text := rapid.StringN(0, 8, 32)
+	blob := rapid.Custom(func(t *rapid.T) []byte {
+		if b := rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(t, "bytes"); len(b) > 0 {
+			return b
+		}
+		return nil
+	})
+	list := rapid.Custom(func(t *rapid.T) []string {
+		if l := rapid.SliceOfN(text, 0, 3).Draw(t, "list"); len(l) > 0 {
+			return l
+		}
+		return nil
+	})
+	ids := rapid.Custom(func(t *rapid.T) (id entity.ID) {
+		copy(id[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "id"))
+		return id
+	})
+	entities := rapid.Custom(func(t *rapid.T) NewEntity {
+		return NewEntity{ID: ids.Draw(t, "id"), Created: rapid.Int64().Draw(t, "created"), Modified: rapid.Int64().Draw(t, "modified"), JSON: blob.Draw(t, "json")}
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		rules := Rules{Collection: text.Draw(t, "collection"), Type: text.Draw(t, "type"), Unique: list.Draw(t, "unique"), Required: list.Draw(t, "required")}
+		var cmds []Command
+		for range rapid.IntRange(1, 5).Draw(t, "n") {
+			var op Op
+			switch rapid.IntRange(0, 3).Draw(t, "op") {
+			case 0:
+				items := rapid.SliceOfN(entities, 1, 3).Draw(t, "items")
+				op = CreateEntities{Rules: rules, Items: items, Partial: rapid.Bool().Draw(t, "partial")}
+			case 1:
+				e := entities.Draw(t, "create")
+				op = UpdateEntity{Rules: rules, Target: Target{ID: ids.Draw(t, "target")}, Patch: blob.Draw(t, "patch"), Create: &e}
+			case 2:
+				op = TermStart{Term: rapid.Uint64().Draw(t, "term"), Node: text.Draw(t, "node")}
+			default:
+				op = CreateCollections{Names: list.Draw(t, "names")}
+			}
+			cmds = append(cmds, Command{Request: RequestID(ids.Draw(t, "request")), Time: rapid.Int64().Draw(t, "time"), App: entity.AppID(rapid.Uint32().Draw(t, "app")), Op: op})
+		}
+		got, err := DecodeEntry(AppendEntry(nil, cmds))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(cmds, got); d != "" {
+			t.Fatalf("decoded commands (-want +got):\n%s", d)
+		}
+	})
+}
+
+func FuzzDecodeEntry(f *testing.F) {
+	f.Add(AppendEntry(nil, samples()))
+	for _, c := range samples() {
+		f.Add(AppendEntry(nil, []Command{c}))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		cmds, err := DecodeEntry(b)
+		if err != nil {
+			return
+		}
+		again, err := DecodeEntry(AppendEntry(nil, cmds))
+		if err != nil {
+			t.Fatalf("what was decoded does not decode again: %v", err)
+		}
+		if d := cmp.Diff(cmds, again); d != "" {
+			t.Fatalf("decoded twice (-first +second):\n%s", d)
+		}
+	})
+}
+
+func FuzzDecodeRecord(f *testing.F) {
+	for _, r := range sampleRecords() {
+		f.Add(AppendRecord(nil, &r))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		rec, err := DecodeRecord(b)
+		if err != nil {
+			return
+		}
+		again, err := DecodeRecord(AppendRecord(nil, &rec))
+		if err != nil {
+			t.Fatalf("what was decoded does not decode again: %v", err)
+		}
+		if d := cmp.Diff(rec, again); d != "" {
+			t.Fatalf("decoded twice (-first +second):\n%s", d)
+		}
+	})
+}
