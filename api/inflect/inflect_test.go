@@ -99,7 +99,7 @@ func TestRows(t *testing.T) {
 		{"hypotheses", "hypotheses", "hypothesis"},
 		{"y", "ys", "y"},
 		{"", "", ""},
-		{"s", "s", ""},
+		{"s", "s", "s"},
 		{"fe", "fes", "fe"},
 	} {
 		if got := Plural(tc.in); got != tc.plural {
@@ -166,6 +166,9 @@ func FuzzCollection(f *testing.F) {
 		c := Collection(w)
 		if got := Collection(c); got != c {
 			t.Errorf("%q: Collection(%q) = %q", w, c, got)
+		}
+		if c == "" && w != "" {
+			t.Errorf("%q has no collection", w)
 		}
 		if len(c) > 2*len(w)+8 && len(strings.ToLower(w)) <= len(w) {
 			t.Errorf("%q became %q", w, c)

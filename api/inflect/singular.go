@@ -37,7 +37,7 @@ var (
 
 // singular returns the singular of a lower-case word.
 func singular(w string) string {
-	if uncountable(w) {
+	if w == "s" || uncountable(w) { // a collection of no name could not be addressed
 		return w
 	}
 	if s, ok := apply(singularFirst[:], w); ok {
