@@ -1,0 +1,66 @@
+package wire
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// deadlineContext is a context with a deadline that costs no timer until
+// somebody waits for it: most reads never do.
+type deadlineContext struct {
+	context.Context // the server's own
+	deadline        time.Time
+
+	mu struct {
+		sync.Mutex
+		waited context.Context
+		cancel context.CancelFunc
+		over   bool
+	}
+}
+
+func newDeadlineContext(parent context.Context, deadline time.Time) *deadlineContext {
+	return &deadlineContext{Context: parent, deadline: deadline}
+}
+
+// Deadline returns the request's deadline.
+func (c *deadlineContext) Deadline() (time.Time, bool) { return c.deadline, true }
+
+// Done starts the timer when it is first called.
+func (c *deadlineContext) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mu.waited == nil {
+		c.mu.waited, c.mu.cancel = context.WithDeadline(c.Context, c.deadline)
+		if c.mu.over {
+			c.mu.cancel()
+		}
+	}
+	return c.mu.waited.Done()
+}
+
+// Err reports why the context is over, without starting a timer.
+func (c *deadlineContext) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.mu.waited != nil:
+		return c.mu.waited.Err()
+	case c.mu.over:
+		return context.Canceled
+	case !time.Now().Before(c.deadline):
+		return context.DeadlineExceeded
+	}
+	return c.Context.Err()
+}
+
+// end releases the timer; the context is over for whoever still holds it.
+func (c *deadlineContext) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mu.over = true
+	if c.mu.cancel != nil {
+		c.mu.cancel()
+	}
+}
