@@ -1,0 +1,39 @@
+# What developers and CI run. `make check` is what CI runs, except for the tools it installs first.
+
+GO ?= go
+GOLANGCI ?= golangci-lint
+# Packages with goroutines of their own: the race detector runs over these in CI.
+RACE ?= ./storage ./raftfsm/... ./node/... ./api ./bench/...
+FUZZTIME ?= 30s
+
+.PHONY: build check format vet lint layers test race fuzz bench
+
+build:
+	$(GO) build -trimpath -o trellis ./cmd/trellis
+
+check: format build vet lint layers test race
+
+format:
+	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+
+lint:
+	$(GOLANGCI) run ./...
+
+layers:
+	$(GO) test -run 'TestLayers|TestPackageComments' ./cmd/trellis
+
+test:
+	$(GO) test ./...
+
+race:
+	$(GO) test -race -short -timeout 12m $(RACE)
+
+# Every fuzz target for FUZZTIME each.
+fuzz:
+	.ci/fuzz $(FUZZTIME)
+
+bench:
+	$(GO) run ./bench

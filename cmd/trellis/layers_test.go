@@ -1,0 +1,233 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/trellisdb/trellis/"
+
+// layers says, for each package of ours, what of ours it may import. A name
+// that ends in "/..." stands for the package and all below it. A package
+// without a row fails the test: a new package begins with a new row.
+//
+//	api, push, node, bench   never import one another; cmd introduces them
+//	query, raftfsm           neither imports the other
+//	index
+//	storage
+//	storage/entity, storage/fault   the vocabulary: nothing of ours
+var layers = map[string][]string{
+	"storage/fault":  {},
+	"storage/entity": {"storage/fault"},
+
+	// Pure: functions of their arguments, no disk, no clock, no goroutine.
+	"storage/keys":    vocabulary(),
+	"query/ql":        vocabulary(),
+	"query/cursor":    vocabulary(),
+	"raftfsm/command": vocabulary(),
+	"node/placement":  vocabulary(),
+	"api/inflect":     vocabulary(),
+	"api/auth":        vocabulary("api/inflect"),
+	"api/schema":      vocabulary("api/inflect", "raftfsm/command"),
+
+	"storage": {"storage/..."},
+	"index":   {"storage/..."},
+	"query":   {"query/...", "index", "storage/..."},
+
+	"raftfsm":           {"raftfsm/command", "index", "storage/..."},
+	"raftfsm/raftlog":   {"raftfsm/command", "storage/..."},
+	"raftfsm/transport": vocabulary(),
+
+	"node":        {"node/...", "raftfsm/...", "query/...", "storage/..."},
+	"node/gossip": {"node/placement", "storage/entity", "storage/fault"},
+	"node/rpc":    {"node/placement", "raftfsm/command", "storage/entity", "storage/fault"},
+	"node/tasks":  {"raftfsm/command", "query/...", "storage/..."},
+
+	"api/wire":        vocabulary("api/auth", "api/inflect"),
+	"api/directory":   front(),
+	"api":             front("api/..."),
+	"api/management":  front("api/directory"),
+	"api/collections": front("api/directory"),
+
+	"push": {"push/...", "raftfsm/command", "storage/..."},
+
+	// The harness speaks HTTP and shares no code with what it measures.
+	"bench":        {"bench/..."},
+	"bench/client": {"bench/..."},
+	"bench/data":   {"bench/..."},
+	"bench/limit":  {"bench/..."},
+	"bench/load":   {"bench/..."},
+	"bench/server": {"bench/..."},
+
+	"cmd/trellis": {"api/...", "bench/...", "index", "node/...", "push/...", "query/...", "raftfsm/...", "storage/..."},
+}
+
+// owners says which packages may import a library that has one owner. What is
+// not listed is free for all.
+var owners = map[string][]string{
+	"github.com/cockroachdb/pebble/": {"storage", "bench/limit"},
+	"github.com/hashicorp/raft":      {"raftfsm", "raftfsm/raftlog", "raftfsm/transport", "node", "bench/limit"},
+	"github.com/fasthttp/router":     {"api", "api/wire"},
+	"github.com/valyala/fasthttp":    {"api", "api/wire", "node/rpc", "bench/..."},
+}
+
+// vocabulary is what a pure package may use, and extra.
+func vocabulary(extra ...string) []string {
+	return append([]string{"storage/entity", "storage/fault"}, extra...)
+}
+
+// front is what the packages behind a route may use, and extra.
+func front(extra ...string) []string {
+	return append([]string{
+		"api/wire", "api/auth", "api/inflect", "api/schema",
+		"query/...", "raftfsm/command", "storage", "storage/entity", "storage/fault", "storage/keys",
+	}, extra...)
+}
+
+// pkg is a package of ours as the go tool lists it.
+type pkg struct {
+	name    string // without the module
+	dir     string
+	imports []string // of the product code: tests may look upwards
+}
+
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-f", `{{.ImportPath}}|{{.Dir}}|{{join .Imports " "}}`, "./...")
+	cmd.Dir = filepath.Join("..", "..")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []pkg
+	for line := range strings.Lines(string(out)) {
+		parts := strings.Split(strings.TrimSpace(line), "|")
+		if len(parts) != 3 {
+			t.Fatalf("go list answered %q", line)
+		}
+		all = append(all, pkg{
+			name:    strings.TrimPrefix(parts[0], module),
+			dir:     parts[1],
+			imports: strings.Fields(parts[2]),
+		})
+	}
+	if len(all) < 5 {
+		t.Fatalf("go list names %d packages only", len(all))
+	}
+	return all
+}
+
+// isTestHelper tells a package that exists for tests: storage/storagetest,
+// node/nodetest. It may look upwards, since no product code imports it.
+func isTestHelper(name string) bool {
+	return strings.HasSuffix(path.Base(name), "test")
+}
+
+// matches tells whether name is one of the allowed ones.
+func matches(allowed []string, name string) bool {
+	return slices.ContainsFunc(allowed, func(a string) bool {
+		if root, ok := strings.CutSuffix(a, "/..."); ok {
+			return name == root || strings.HasPrefix(name, root+"/")
+		}
+		return name == a
+	})
+}
+
+// complaints lists what is wrong with the imports of p.
+func complaints(p pkg) []string {
+	if isTestHelper(p.name) {
+		return nil
+	}
+	allowed, ok := layers[p.name]
+	if !ok {
+		return []string{p.name + " has no row in the table of layers"}
+	}
+	var wrong []string
+	for _, imported := range p.imports {
+		ours, isOurs := strings.CutPrefix(imported, module)
+		switch {
+		case isOurs && isTestHelper(ours):
+			wrong = append(wrong, p.name+" imports the test helper "+ours)
+		case isOurs && !matches(allowed, ours):
+			wrong = append(wrong, p.name+" may not import "+ours)
+		}
+		for library, by := range owners {
+			if strings.HasPrefix(imported+"/", strings.TrimSuffix(library, "/")+"/") && !matches(by, p.name) {
+				wrong = append(wrong, p.name+" may not import "+imported+", which belongs to "+strings.Join(by, ", "))
+			}
+		}
+	}
+	return wrong
+}
+
+// TestLayers keeps the one direction of the imports.
+func TestLayers(t *testing.T) {
+	for _, p := range packages(t) {
+		for _, wrong := range complaints(p) {
+			t.Error(wrong)
+		}
+	}
+}
+
+// TestLayersRefuse shows that the check of TestLayers can fail.
+func TestLayersRefuse(t *testing.T) {
+	for _, p := range []pkg{
+		{name: "storage/brandnew"},
+		{name: "storage", imports: []string{module + "raftfsm/command"}},
+		{name: "query", imports: []string{module + "raftfsm"}},
+		{name: "raftfsm", imports: []string{module + "query/ql"}},
+		{name: "api", imports: []string{module + "node"}},
+		{name: "node", imports: []string{module + "api/wire"}},
+		{name: "bench", imports: []string{module + "storage/entity"}},
+		{name: "storage", imports: []string{module + "storage/storagetest"}},
+		{name: "index", imports: []string{"github.com/cockroachdb/pebble/v2/vfs"}},
+		{name: "api/collections", imports: []string{"github.com/valyala/fasthttp"}},
+	} {
+		if len(complaints(p)) == 0 {
+			t.Errorf("%s importing %v is accepted", p.name, p.imports)
+		}
+	}
+	for _, p := range []pkg{
+		{name: "storage", imports: []string{"github.com/cockroachdb/pebble/v2/vfs", module + "storage/keys"}},
+		{name: "api", imports: []string{module + "api/management", "github.com/valyala/fasthttp"}},
+		{name: "storage/storagetest", imports: []string{module + "raftfsm"}},
+	} {
+		if wrong := complaints(p); len(wrong) > 0 {
+			t.Errorf("%s importing %v: %v", p.name, p.imports, wrong)
+		}
+	}
+}
+
+// TestPackageComments wants a package comment from every package, test helpers
+// included.
+func TestPackageComments(t *testing.T) {
+	for _, p := range packages(t) {
+		files, err := filepath.Glob(filepath.Join(p.dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		product, documented := false, false
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			product = true
+			parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.PackageClauseOnly|parser.ParseComments)
+			if err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			documented = documented || parsed.Doc != nil
+		}
+		if product && !documented {
+			t.Errorf("%s has no package comment", p.name)
+		}
+	}
+}
