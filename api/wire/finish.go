@@ -230,3 +230,17 @@ func Fail(fh *fasthttp.RequestCtx, err error) {
 	fh.Response.SetBody(appendProblem(nil, &p, time.Now().UnixMilli(), 0))
 	fh.Response.Header.SetConnectionClose()
 }
+
+// FailUncaught answers a request whose handler panicked.
+func FailUncaught(fh *fasthttp.RequestCtx, id entity.ID) {
+	Fail(fh, fault.New(fault.Uncaught, "Internal error"))
+	p := problemOf(fault.New(fault.Uncaught, ""))
+	p.id = id
+	fh.Response.SetBody(appendProblem(nil, &p, time.Now().UnixMilli(), 0))
+}
+
+// ErrorBody is the error envelope alone, for where there is no request.
+func ErrorBody(err error) []byte {
+	p := problemOf(err)
+	return appendProblem(nil, &p, time.Now().UnixMilli(), 0)
+}

@@ -1,0 +1,172 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/trellisdb/trellis/api/auth"
+	"github.com/trellisdb/trellis/api/wire"
+	"github.com/trellisdb/trellis/storage/entity"
+	"github.com/trellisdb/trellis/storage/fault"
+)
+
+// Parts are what a server is made of. The handlers of Management, Applications
+// and System check access themselves; the server has authenticated the request
+// for all of them.
+type Parts struct {
+	// Authenticate finds out who calls and sets Request.Principal, also for
+	// those who show no credentials. It fails for credentials that are wrong.
+	Authenticate func(*wire.Request) error
+	// Resolve finds an application by the organisation's and its own name or
+	// UUID, ResolveID by its UUID alone. OrganizationApplicationNotFound if
+	// there is none.
+	Resolve   func(ctx context.Context, organization, application string) (*wire.Application, error)
+	ResolveID func(ctx context.Context, id entity.ID) (*wire.Application, error)
+
+	Management   wire.Handler // /management/…; segments begin after it
+	Applications wire.Handler // /apps
+	System       wire.Handler // /system/…; segments begin after it
+	Accounts     wire.Handler // /{org}/{app}/token, authorize, credentials
+	Data         wire.Handler // everything else below an application; checks permissions
+
+	Healthy func(context.Context) error // whether the store can be read
+	Metrics func() (contentType string, body []byte)
+}
+
+func (p *Parts) check() error {
+	if p.Authenticate == nil || p.Resolve == nil || p.ResolveID == nil || p.Management == nil ||
+		p.Applications == nil || p.System == nil || p.Accounts == nil || p.Data == nil || p.Healthy == nil {
+		return errors.New("api: a part of the server is missing")
+	}
+	return nil
+}
+
+// dispatch finds the handler of a request and calls it.
+func (s *Server) dispatch(req *wire.Request) (*wire.Reply, error) {
+	segments := req.Segments()
+	if len(segments) == 0 {
+		return get(req, wire.Redirect(s.cfg.RootRedirect))
+	}
+	switch segments[0] {
+	case "status":
+		return s.status(req, segments[1:])
+	case "lb-status", "metrics", "testproperties":
+		if len(segments) == 1 {
+			return s.plain(req, segments[0])
+		}
+	}
+	if err := s.parts.Authenticate(req); err != nil {
+		return nil, err
+	}
+	if req.Principal == nil {
+		return nil, errors.New("authentication left no principal")
+	}
+	switch segments[0] {
+	case "management":
+		req.SetSegments(segments[1:])
+		return s.parts.Management(req)
+	case "system":
+		req.SetSegments(segments[1:])
+		return s.parts.System(req)
+	case "apps", "applications":
+		if len(segments) == 1 {
+			return s.parts.Applications(req)
+		}
+	}
+	return s.application(req, segments)
+}
+
+// application resolves the application a path begins with and hands over what
+// follows.
+func (s *Server) application(req *wire.Request, segments []string) (*wire.Reply, error) {
+	app, rest, err := s.resolve(req.Context(), segments)
+	if err != nil {
+		return nil, err
+	}
+	req.App = app
+	req.SetSegments(rest)
+	access, err := req.Principal.In(app.Application)
+	if len(rest) > 0 {
+		switch strings.ToLower(rest[0]) {
+		case "token", "authorize": // open to everybody, whatever else they hold
+			return s.parts.Accounts(req)
+		case "credentials":
+			if err == nil {
+				req.Access = access
+				return s.parts.Accounts(req)
+			}
+		case "status":
+			if len(rest) == 1 {
+				return s.applicationStatus(req)
+			}
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	req.Access = access
+	return s.parts.Data(req)
+}
+
+// resolve understands every prefix that denotes an application (spec data-model
+// section 1).
+func (s *Server) resolve(ctx context.Context, segments []string) (*wire.Application, []string, error) {
+	switch segments[0] {
+	case "apps", "applications":
+		id, ok := entity.ParseID(segments[1])
+		if !ok {
+			return nil, nil, notFound(segments[1:], 1)
+		}
+		app, err := s.parts.ResolveID(ctx, id)
+		return app, segments[2:], err
+	case "orgs", "organizations", "o":
+		segments = segments[1:]
+		if len(segments) == 0 {
+			return nil, nil, fault.New(fault.NotFound, "no such resource")
+		}
+	default:
+		// An organisation, too, may be named by its UUID: only if no
+		// application has it.
+		if id, ok := entity.ParseID(segments[0]); ok {
+			app, err := s.parts.ResolveID(ctx, id)
+			if err == nil || !fault.Is(err, fault.OrganizationApplicationNotFound) || len(segments) == 1 {
+				return app, segments[1:], err
+			}
+		}
+	}
+	if len(segments) == 1 {
+		return nil, nil, fault.New(fault.NotAllowed, "an organization offers nothing here; see /management/orgs")
+	}
+	organization, rest := segments[0], segments[1:]
+	switch rest[0] {
+	case "apps", "applications", "a":
+		if len(rest) > 1 {
+			rest = rest[1:]
+		}
+	}
+	app, err := s.parts.Resolve(ctx, organization, rest[0])
+	return app, rest[1:], err
+}
+
+func notFound(segments []string, names int) error {
+	return fault.New(fault.OrganizationApplicationNotFound, "Could not find application for %s from URI: %s",
+		strings.Join(segments[:names], "/"), strings.Join(segments, "/"))
+}
+
+// get answers reply to GET alone.
+func get(req *wire.Request, reply *wire.Reply) (*wire.Reply, error) {
+	if req.Method() != "GET" {
+		return nil, fault.New(fault.NotAllowed, "only GET is offered here")
+	}
+	return reply, nil
+}
+
+// NotImplemented answers a part of the API this version does not offer. It
+// refuses whoever is not somebody first, so that it says nothing to strangers.
+func NotImplemented(req *wire.Request) (*wire.Reply, error) {
+	if req.Principal.Kind == auth.Anonymous {
+		return nil, fault.New(fault.Unauthorized, "No system access authorized")
+	}
+	return nil, fault.New(fault.NotImplemented, "not offered by this version")
+}
