@@ -58,6 +58,10 @@ type TermStart struct {
 	Node string
 }
 
+// MaxEntity is how large the JSON of an entity may be, in bytes (spec
+// data-model section 11). Apply decides by it, so it is no setting.
+const MaxEntity = 5_000_000
+
 // Rules are what apply must know of an entity's type. They travel with the
 // command so that apply depends on nothing but state and command.
 type Rules struct {
