@@ -310,3 +310,8 @@ func DecodeRouteValue(v []byte) (p entity.Partition, id entity.ID, ok bool) {
 	copy(id[:], v[4:])
 	return entity.Partition(binary.BigEndian.Uint32(v)), id, true
 }
+
+// RouteRange bounds the routes of all applications.
+func RouteRange() (lower, upper []byte) {
+	return rangeOf(appendApp(nil, entity.System, entity.Management, KindRoute))
+}
