@@ -59,12 +59,16 @@ var layers = map[string][]string{
 	"push": {"push/...", "raftfsm/command", "storage/..."},
 
 	// The harness speaks HTTP and shares no code with what it measures.
-	"bench":        {"bench/..."},
-	"bench/client": {"bench/..."},
-	"bench/data":   {"bench/..."},
-	"bench/limit":  {"bench/..."},
-	"bench/load":   {"bench/..."},
-	"bench/server": {"bench/..."},
+	"bench":          {"bench/..."},
+	"bench/client":   {"bench/..."},
+	"bench/crash":    {"bench/..."},
+	"bench/data":     {"bench/..."},
+	"bench/limit":    {"bench/..."},
+	"bench/load":     {"bench/..."},
+	"bench/report":   {"bench/..."},
+	"bench/server":   {"bench/..."},
+	"bench/workload": {"bench/..."},
+	"bench/fake":     {"bench/..."},
 
 	"cmd/trellis": {"api/...", "bench/...", "index", "node/...", "push/...", "query/...", "raftfsm/...", "storage/..."},
 }

@@ -1,0 +1,224 @@
+package fake
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Fault is a promise the fake breaks.
+type Fault string
+
+// The faults.
+const (
+	None   Fault = ""
+	Lose   Fault = "lose"   // acknowledges some writes that are not in the journal
+	Half   Fault = "half"   // journals some updates without one of their properties
+	Twice  Fault = "twice"  // does not look whether a name is taken
+	Skip   Fault = "skip"   // leaves an entity out between two pages
+	Repeat Fault = "repeat" // shows an entity again on the next page
+	Wrong  Fault = "wrong"  // answers some reads with another entity
+	Torn   Fault = "torn"   // takes a damaged journal for the end of it
+)
+
+// every is how often a fault strikes.
+const every = 37
+
+type object map[string]json.RawMessage
+
+// item is an entity.
+type item struct {
+	seq        int
+	collection string
+	id, name   string
+	body       object
+}
+
+// change is a line of the journal.
+type change struct {
+	Collection string `json:"collection"`
+	Seq        int    `json:"seq"`
+	ID         string `json:"id"`
+	Body       object `json:"body"` // null deletes
+}
+
+// store keeps entities and their journal.
+type store struct {
+	mu      sync.Mutex
+	fault   Fault
+	journal *os.File // nil keeps nothing
+	writes  int
+	seq     int
+	order   map[string][]*item // by seq, within a collection
+	byID    map[string]*item   // by collection and id
+	byName  map[string]*item   // by collection and name, the last if several
+}
+
+func openStore(path string, fault Fault) (*store, error) {
+	s := &store{fault: fault, order: map[string][]*item{}, byID: map[string]*item{}, byName: map[string]*item{}}
+	if path == "" {
+		return s, nil
+	}
+	old, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	if err := s.replay(old); err != nil {
+		return nil, err
+	}
+	s.journal, err = os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	return s, err
+}
+
+// replay applies the journal; a damaged one is an error.
+func (s *store) replay(journal []byte) error {
+	for line := range bytes.Lines(journal) {
+		var c change
+		if err := json.Unmarshal(line, &c); err != nil && s.fault == Torn {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("journal: %w", err)
+		}
+		s.apply(c)
+	}
+	return nil
+}
+
+func text(raw json.RawMessage) string {
+	var v string
+	if json.Unmarshal(raw, &v) != nil {
+		return ""
+	}
+	return v
+}
+
+func key(collection, selector string) string { return collection + "/" + strings.ToLower(selector) }
+
+func (s *store) apply(c change) {
+	old := s.byID[key(c.Collection, c.ID)]
+	if c.Body == nil {
+		if old == nil {
+			return
+		}
+		delete(s.byID, key(c.Collection, c.ID))
+		if s.byName[key(c.Collection, old.name)] == old {
+			delete(s.byName, key(c.Collection, old.name))
+		}
+		list := s.order[c.Collection]
+		i, _ := slices.BinarySearchFunc(list, old.seq, func(e *item, seq int) int { return e.seq - seq })
+		s.order[c.Collection] = slices.Delete(list, i, i+1)
+		return
+	}
+	s.seq = max(s.seq, c.Seq)
+	if old != nil {
+		old.body = c.Body
+		return
+	}
+	e := &item{seq: c.Seq, collection: c.Collection, id: c.ID, name: text(c.Body["name"]), body: c.Body}
+	s.order[c.Collection] = append(s.order[c.Collection], e)
+	s.byID[key(c.Collection, e.id)] = e
+	s.byName[key(c.Collection, e.name)] = e
+}
+
+// commit journals a change and applies it.
+func (s *store) commit(c change) error {
+	s.writes++
+	struck := s.writes%every == 0
+	line := c
+	if struck && s.fault == Half && c.Body != nil && c.Body["twin"] != nil {
+		line.Body = object{}
+		for k, v := range c.Body {
+			line.Body[k] = v
+		}
+		line.Body["twin"] = json.RawMessage("0")
+	}
+	if s.journal != nil && (!struck || s.fault != Lose) {
+		encoded, err := json.Marshal(line)
+		if err != nil {
+			return err
+		}
+		if _, err := s.journal.Write(append(encoded, '\n')); err != nil {
+			return err
+		}
+	}
+	s.apply(c)
+	return nil
+}
+
+func (s *store) find(collection, selector string) *item {
+	if e := s.byID[key(collection, selector)]; e != nil {
+		return e
+	}
+	return s.byName[key(collection, selector)]
+}
+
+// errTaken is a name that is not free.
+var errTaken = errors.New("name is taken")
+
+func (s *store) create(collection string, body object) (*item, error) {
+	name := text(body["name"])
+	if s.fault != Twice && name != "" && s.byName[key(collection, name)] != nil {
+		return nil, errTaken
+	}
+	s.seq++
+	id := uuid.Must(uuid.NewV7()).String()
+	now := json.RawMessage(fmt.Sprint(time.Now().UnixMilli()))
+	body["uuid"], body["created"], body["modified"] = json.RawMessage(`"`+id+`"`), now, now
+	if err := s.commit(change{Collection: collection, Seq: s.seq, ID: id, Body: body}); err != nil {
+		return nil, err
+	}
+	return s.byID[key(collection, id)], nil
+}
+
+func (s *store) put(collection, selector string, body object) (*item, error) {
+	e := s.find(collection, selector)
+	if e == nil {
+		if body["name"] == nil {
+			body["name"] = json.RawMessage(`"` + selector + `"`)
+		}
+		return s.create(collection, body)
+	}
+	merged := object{}
+	for k, v := range e.body {
+		merged[k] = v
+	}
+	for k, v := range body {
+		if k != "uuid" {
+			merged[k] = v
+		}
+	}
+	return e, s.commit(change{Collection: collection, Seq: e.seq, ID: e.id, Body: merged})
+}
+
+// page gives up to limit entities below seq, newest first, and the position of
+// the next page or 0.
+func (s *store) page(collection string, below, limit int) ([]*item, int) {
+	list := s.order[collection]
+	end := len(list)
+	if below > 0 {
+		end, _ = slices.BinarySearchFunc(list, below, func(e *item, seq int) int { return e.seq - seq })
+	}
+	var out []*item
+	for i := end - 1; i >= 0 && len(out) < limit; i-- {
+		out = append(out, list[i])
+	}
+	if len(out) < limit || end-len(out) <= 0 {
+		return out, 0
+	}
+	next := out[len(out)-1].seq
+	switch s.fault {
+	case Skip:
+		next--
+	case Repeat:
+		next++
+	}
+	return out, next
+}

@@ -1,0 +1,331 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trellisdb/trellis/bench/client"
+	"github.com/trellisdb/trellis/bench/data"
+	"github.com/trellisdb/trellis/bench/limit"
+	"github.com/trellisdb/trellis/bench/load"
+	"github.com/trellisdb/trellis/bench/report"
+	"github.com/trellisdb/trellis/bench/server"
+	"github.com/trellisdb/trellis/bench/workload"
+)
+
+// runner is the run command: every workload at every number of connections,
+// and the limits beside them.
+type runner struct {
+	env         environment
+	connections []int
+	workloads   []string
+	duration    time.Duration
+	warmUp      time.Duration
+	operations  uint64
+	rate        float64
+	openShare   float64
+	entities    int
+	pageSize    int
+	seed        uint64
+	limits      bool
+	jsonFile    string
+	mdFile      string
+
+	set    *workload.Set
+	report *report.Report
+	out    io.Writer
+}
+
+func runCommand() *cobra.Command {
+	r := &runner{}
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Run the workloads and compare them with the limits of the machine",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			r.out = c.OutOrStdout()
+			return r.run(c.Context())
+		},
+	}
+	f := c.Flags()
+	r.env.flags(f)
+	f.IntSliceVar(&r.connections, "connections", []int{1, 16, 64}, "numbers of connections")
+	f.StringSliceVar(&r.workloads, "workloads", nil, "workloads to run (default: all)")
+	f.DurationVar(&r.duration, "duration", 5*time.Second, "length of each measurement")
+	f.DurationVar(&r.warmUp, "warm-up", 2*time.Second, "unmeasured load before each")
+	f.Uint64Var(&r.operations, "operations", 0, "end a measurement after so many operations; 0 is no bound")
+	f.Float64Var(&r.rate, "rate", 0, "operations a second of an open loop; 0 is a closed loop")
+	f.Float64Var(&r.openShare, "open", 0, "after each closed loop, an open one at this share of its throughput; 0 is none")
+	f.IntVar(&r.entities, "entities", 20000, "entities in the collection that is read and updated")
+	f.IntVar(&r.pageSize, "page", 100, "limit of the list workload")
+	f.Uint64Var(&r.seed, "seed", 1, "seed of entities and keys")
+	f.BoolVar(&r.limits, "limits", true, "measure the limits of the machine beside each number of connections")
+	f.StringVar(&r.jsonFile, "json", "", "write the report as JSON to this file")
+	f.StringVar(&r.mdFile, "markdown", "", "write the report as Markdown to this file, besides printing it")
+	return c
+}
+
+func (r *runner) plan(connections int) load.Plan {
+	return load.Plan{Connections: connections, Rate: r.rate, WarmUp: r.warmUp, Duration: r.duration, Operations: r.operations, Grace: 10 * time.Second}
+}
+
+func (r *runner) run(ctx context.Context) (err error) {
+	kinds := workload.Kinds()
+	if len(r.workloads) > 0 {
+		kinds = kinds[:0]
+		for _, name := range r.workloads {
+			k, err := workload.ParseKind(name)
+			if err != nil {
+				return err
+			}
+			kinds = append(kinds, k)
+		}
+	}
+	for _, n := range r.connections {
+		if err := r.plan(n).Check(); err != nil {
+			return err
+		}
+	}
+	defer func() { err = errors.Join(err, r.env.close()) }()
+	target, err := r.env.open(ctx)
+	if err != nil {
+		return err
+	}
+	r.set, err = workload.Prepare(ctx, target, workload.Config{Seed: r.seed, Entities: r.entities, PageSize: r.pageSize, Timeout: requestTimeout})
+	if err != nil {
+		return err
+	}
+	r.report = &report.Report{Started: time.Now(), Machine: report.ThisMachine(), Settings: map[string]string{
+		"entities":    strconv.Itoa(r.entities) + " of " + strconv.Itoa(data.EntityBytes) + " bytes",
+		"measurement": r.duration.String() + " after " + r.warmUp.String() + " of warm-up",
+		"page":        strconv.Itoa(r.pageSize),
+		"seed":        strconv.FormatUint(r.seed, 10),
+	}}
+	for _, n := range r.connections {
+		limits, err := r.measureLimits(ctx, target, n)
+		if err != nil {
+			return err
+		}
+		for _, k := range kinds {
+			if err := r.measure(ctx, k, n, limits); err != nil {
+				return fmt.Errorf("%s over %d connections: %w", k, n, err)
+			}
+		}
+	}
+	return r.write()
+}
+
+// measure runs one workload, and an open loop after it if one is wanted.
+func (r *runner) measure(ctx context.Context, kind workload.Kind, connections int, limits map[workload.Kind]report.Limit) error {
+	plan := r.plan(connections)
+	row, err := r.drive(ctx, kind, plan)
+	if err != nil {
+		return err
+	}
+	row.Against(limits[kind])
+	r.add(row)
+	if plan.Rate > 0 || r.openShare <= 0 {
+		return nil
+	}
+	plan.Rate = row.Throughput * r.openShare
+	if plan.Rate < 1 {
+		return nil
+	}
+	if row, err = r.drive(ctx, kind, plan); err != nil {
+		return err
+	}
+	r.add(row)
+	return nil
+}
+
+// drive runs one workload once.
+func (r *runner) drive(ctx context.Context, kind workload.Kind, plan load.Plan) (report.Row, error) {
+	var before server.Usage
+	var cpu time.Duration
+	worker := func(i int) (load.Worker, error) { return r.set.Worker(kind, i) }
+	result, err := load.Run(ctx, plan, worker, func() {
+		before, _ = r.env.usage()
+		cpu = server.Own()
+	})
+	if err != nil {
+		return report.Row{}, err
+	}
+	cpu = server.Own() - cpu
+	row := report.NewRow(string(kind), plan, result)
+	if after, ok := r.env.usage(); ok {
+		row.Spend(before, after, cpu)
+	}
+	return row, nil
+}
+
+func (r *runner) add(row report.Row) {
+	r.report.Rows = append(r.report.Rows, row)
+	fmt.Fprintf(os.Stderr, "%-14s %3d connections %9.0f/s  p50 %6.0f µs  p99 %6.0f µs  errors %v\n",
+		row.Workload, row.Connections, row.Throughput, row.Latency.P50, row.Latency.P99, row.Errors)
+}
+
+// measureLimits measures what the machine allows at a number of connections,
+// in processes of their own.
+func (r *runner) measureLimits(ctx context.Context, target client.Target, connections int) (map[workload.Kind]report.Limit, error) {
+	if !r.limits {
+		return nil, nil
+	}
+	entity, err := r.set.EntityAnswerBytes()
+	if err != nil {
+		return nil, err
+	}
+	page, err := r.set.PageAnswerBytes()
+	if err != nil {
+		return nil, err
+	}
+	bare, err := r.bare(ctx, target, connections, "bare handler", entity)
+	if err != nil {
+		return nil, fmt.Errorf("bare handler: %w", err)
+	}
+	barePage, err := r.bare(ctx, target, connections, "bare page", page)
+	if err != nil {
+		return nil, fmt.Errorf("bare handler: %w", err)
+	}
+	commit, err := r.commit(ctx, connections)
+	if err != nil {
+		return nil, fmt.Errorf("raft and pebble alone: %w", err)
+	}
+	return map[workload.Kind]report.Limit{
+		workload.GetID: bare, workload.GetName: bare, workload.List: barePage,
+		workload.Create: commit, workload.Update: commit, workload.Mixed: report.Mix(workload.MixedReads, bare, commit),
+	}, nil
+}
+
+// child starts the harness again as one of the limits.
+func child(ctx context.Context, args ...string) (*exec.Cmd, io.ReadCloser, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, nil, fmt.Errorf("find own binary: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, self, append([]string{"limit"}, args...)...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, nil, fmt.Errorf("start %v: %w", args, err)
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, nil, fmt.Errorf("start %v: %w", args, err)
+	}
+	return cmd, out, nil
+}
+
+// bare measures the bare handler with answers of a size.
+func (r *runner) bare(ctx context.Context, target client.Target, connections int, name string, bytes int) (report.Limit, error) {
+	childCtx, cancel := context.WithCancel(ctx)
+	cmd, out, err := child(childCtx, "http")
+	if err != nil {
+		cancel()
+		return report.Limit{}, err
+	}
+	defer func() {
+		cancel()
+		_ = cmd.Wait() // it was killed: its status says nothing
+	}()
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		return report.Limit{}, fmt.Errorf("read its address: %w", err)
+	}
+	addr := strings.TrimSpace(line)
+	request := client.AppendRequest(nil, "GET", limit.Path(bytes), addr, target.Token, nil)
+	plan := r.plan(connections)
+	plan.Rate = 0
+	var before server.Usage
+	var cpu time.Duration
+	result, err := load.Run(ctx, plan, func(int) (load.Worker, error) {
+		return &bareWorker{conn: client.NewConn(addr, requestTimeout), request: request, bytes: bytes}, nil
+	}, func() {
+		before, _ = server.Read(cmd.Process.Pid, "", "")
+		cpu = server.Own()
+	})
+	if err != nil {
+		return report.Limit{}, err
+	}
+	cpu = server.Own() - cpu
+	row := report.NewRow(fmt.Sprintf("limit: %s, %d bytes", name, bytes), plan, result)
+	if after, err := server.Read(cmd.Process.Pid, "", ""); err == nil {
+		row.Spend(before, after, cpu)
+	}
+	r.add(row)
+	return report.Limit{Name: name, Connections: connections, Throughput: row.Throughput}, nil
+}
+
+// bareWorker repeats one request.
+type bareWorker struct {
+	conn    *client.Conn
+	request []byte
+	bytes   int
+}
+
+// Do implements load.Worker.
+func (w *bareWorker) Do() load.Outcome {
+	status, body, err := w.conn.Do(w.request)
+	if err == nil && len(body) != w.bytes {
+		err = fmt.Errorf("answer of %d bytes, want %d", len(body), w.bytes)
+	}
+	return load.Outcome{Status: status, Err: err}
+}
+
+// Close implements load.Worker.
+func (w *bareWorker) Close() error { return w.conn.Close() }
+
+// commit measures Raft and Pebble alone, beside the server's data directory so
+// that both write to one disk.
+func (r *runner) commit(ctx context.Context, connections int) (report.Limit, error) {
+	parent := ""
+	if r.env.own() {
+		parent = filepath.Dir(r.env.dataDir)
+	}
+	dir, err := os.MkdirTemp(parent, "trellis-limit-")
+	if err != nil {
+		return report.Limit{}, fmt.Errorf("make its folder: %w", err)
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // scratch
+	cmd, out, err := child(ctx, "raft", "--dir", dir, "--connections", strconv.Itoa(connections), "--bytes", strconv.Itoa(data.EntityBytes),
+		"--duration", r.duration.String(), "--warm-up", r.warmUp.String(), "--operations", strconv.FormatUint(r.operations, 10))
+	if err != nil {
+		return report.Limit{}, err
+	}
+	var row report.Row
+	decodeErr := json.NewDecoder(out).Decode(&row)
+	if err := errors.Join(cmd.Wait(), decodeErr); err != nil {
+		return report.Limit{}, err
+	}
+	r.add(row)
+	return report.Limit{Name: "raft + pebble", Connections: connections, Throughput: row.Throughput}, nil
+}
+
+// write writes the report to where it is wanted.
+func (r *runner) write() error {
+	if err := r.report.WriteMarkdown(r.out); err != nil {
+		return err
+	}
+	return errors.Join(toFile(r.jsonFile, r.report.WriteJSON), toFile(r.mdFile, r.report.WriteMarkdown))
+}
+
+func toFile(name string, write func(io.Writer) error) error {
+	if name == "" {
+		return nil
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return errors.Join(write(f), f.Close())
+}
