@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/trellisdb/trellis/api/auth"
+	"github.com/trellisdb/trellis/api/inflect"
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
@@ -27,7 +28,7 @@ type Parts struct {
 	Management   wire.Handler // /management/…; segments begin after it
 	Applications wire.Handler // /apps
 	System       wire.Handler // /system/…; segments begin after it
-	Accounts     wire.Handler // /{org}/{app}/token, authorize, credentials
+	Accounts     wire.Handler // /{org}/{app}/token, authorize, credentials, users/{user}/token and revoketoken(s)
 	Data         wire.Handler // everything else below an application; checks permissions
 
 	Healthy func(context.Context) error // whether the store can be read
@@ -87,13 +88,18 @@ func (s *Server) application(req *wire.Request, segments []string) (*wire.Reply,
 	req.App = app
 	req.SetSegments(rest)
 	access, err := req.Principal.In(app.Application)
+	if err == nil {
+		req.Access = access // else it grants nothing
+	}
+	if userTokens(rest) && (err == nil || !strings.EqualFold(rest[2], "token")) {
+		return s.parts.Accounts(req) // possession of a token is enough to revoke it
+	}
 	if len(rest) > 0 {
 		switch strings.ToLower(rest[0]) {
 		case "token", "authorize": // open to everybody, whatever else they hold
 			return s.parts.Accounts(req)
 		case "credentials":
 			if err == nil {
-				req.Access = access
 				return s.parts.Accounts(req)
 			}
 		case "status":
@@ -105,8 +111,19 @@ func (s *Server) application(req *wire.Request, segments []string) (*wire.Reply,
 	if err != nil {
 		return nil, err
 	}
-	req.Access = access
 	return s.parts.Data(req)
+}
+
+// userTokens reports whether a path is that of a user's tokens.
+func userTokens(segments []string) bool {
+	if len(segments) != 3 {
+		return false
+	}
+	switch strings.ToLower(segments[2]) {
+	case "token", "revoketoken", "revoketokens":
+		return inflect.Collection(segments[0]) == "users"
+	}
+	return false
 }
 
 // resolve understands every prefix that denotes an application (spec data-model

@@ -102,3 +102,6 @@ func appendParams(dst []byte, params []param) []byte {
 	}
 	return append(dst, '}')
 }
+
+// AppendParams appends the echo of the query parameters, without secrets.
+func (r *Request) AppendParams(dst []byte) []byte { return appendParams(dst, r.params()) }
