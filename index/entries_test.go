@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/cockroachdb/datadriven"
 	"pgregory.net/rapid"
@@ -141,7 +142,7 @@ func FuzzObject(f *testing.F) {
 			names = append(names, p.Name())
 		}
 		var want map[string]json.RawMessage
-		if len(text) == 0 || text[0] != '{' || json.Unmarshal(text, &want) != nil {
+		if !utf8.Valid(text) || len(text) == 0 || text[0] != '{' || json.Unmarshal(text, &want) != nil {
 			return
 		}
 		if err := o.Err(); err != nil {
