@@ -1,0 +1,158 @@
+package directory
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/trellisdb/trellis/api/auth"
+	"github.com/trellisdb/trellis/raftfsm/command"
+	"github.com/trellisdb/trellis/storage"
+	"github.com/trellisdb/trellis/storage/entity"
+	"github.com/trellisdb/trellis/storage/fault"
+)
+
+// Cluster is what the directory needs of a node.
+type Cluster interface {
+	// Propose runs a command and returns its outcome. A request id or time of
+	// zero is filled in.
+	Propose(ctx context.Context, app entity.AppID, cmd command.Command) (command.Outcome, error)
+	// View opens a linearizable view on the partition of an application.
+	View(ctx context.Context, app entity.AppID) (*storage.View, error)
+	// Version grows with every change of an application's principals, and for
+	// the management application with every change but a new token.
+	Version(app entity.AppID) uint64
+}
+
+// Config is how a directory works. All fields are wanted.
+type Config struct {
+	SuperuserName  string // username of the superuser; empty: there is none
+	Policy         auth.PasswordPolicy
+	BcryptCost     int
+	PasswordSlots  int // passwords hashed or compared at the same time
+	PasswordQueue  int // requests that may wait for a slot
+	CacheEntries   int // of each cache
+	ThrottleAfter  int // wrong passwords of one account before it has to wait
+	ThrottleMax    time.Duration
+	MaxTokenMillis int64 // longest and default life of a token, ms
+}
+
+// DefaultConfig returns a working configuration without a superuser.
+func DefaultConfig() Config {
+	return Config{
+		Policy:         auth.DefaultPasswordPolicy(),
+		BcryptCost:     10,
+		PasswordSlots:  max(1, runtime.GOMAXPROCS(0)/2),
+		PasswordQueue:  64,
+		CacheEntries:   10_000,
+		ThrottleAfter:  10,
+		ThrottleMax:    time.Minute,
+		MaxTokenMillis: 7 * 24 * 3600 * 1000,
+	}
+}
+
+// Directory resolves names and credentials. It is safe for concurrent use.
+type Directory struct {
+	cfg       Config
+	cluster   Cluster
+	tokenKey  auth.Key
+	passwords *passwords
+	throttle  *throttle
+	now       func() time.Time
+	seal      [32]byte // of the keys of remembered credentials, of this process alone
+
+	organizations *cache[string, *Organization]
+	applications  *cache[route, *Application]
+	tokens        *cache[[32]byte, session]
+	clients       *cache[[32]byte, *auth.Principal]
+}
+
+// Open makes a directory of a cluster that has its identity. It starts nothing
+// that would have to be closed.
+func Open(ctx context.Context, cfg Config, cluster Cluster) (*Directory, error) {
+	if cfg.PasswordSlots < 1 || cfg.CacheEntries < 1 || cfg.MaxTokenMillis < 1 || cfg.ThrottleAfter < 1 {
+		return nil, fmt.Errorf("directory: configuration %+v has a bound below 1", cfg)
+	}
+	view, err := cluster.View(ctx, entity.Management)
+	if err != nil {
+		return nil, fmt.Errorf("directory: read cluster identity: %w", err)
+	}
+	identity, ok, err := storage.ReadCluster(view)
+	if err = firstError(err, view.Close()); err != nil {
+		return nil, fmt.Errorf("directory: read cluster identity: %w", err)
+	}
+	if !ok {
+		return nil, fmt.Errorf("directory: the cluster has no identity yet")
+	}
+	d := &Directory{
+		cfg: cfg, cluster: cluster, now: time.Now,
+		tokenKey:      auth.DeriveKey(identity.Key, "token"),
+		throttle:      newThrottle(cfg.ThrottleAfter, cfg.ThrottleMax, cfg.CacheEntries),
+		organizations: newCache[string, *Organization](cfg.CacheEntries),
+		applications:  newCache[route, *Application](cfg.CacheEntries),
+		tokens:        newCache[[32]byte, session](cfg.CacheEntries),
+		clients:       newCache[[32]byte, *auth.Principal](cfg.CacheEntries),
+	}
+	if _, err := rand.Read(d.seal[:]); err != nil {
+		return nil, fmt.Errorf("directory: %w", err)
+	}
+	if d.passwords, err = newPasswords(cfg.BcryptCost, cfg.PasswordSlots, cfg.PasswordQueue); err != nil {
+		return nil, fmt.Errorf("directory: %w", err)
+	}
+	return d, nil
+}
+
+// Policy returns what is asked of passwords.
+func (d *Directory) Policy() auth.PasswordPolicy { return d.cfg.Policy }
+
+// IsSuperuserName reports whether a username is the superuser's.
+func (d *Directory) IsSuperuserName(username string) bool {
+	return d.cfg.SuperuserName != "" && strings.EqualFold(username, d.cfg.SuperuserName)
+}
+
+// do proposes a command and makes a refusal of it an error.
+func (d *Directory) do(ctx context.Context, app entity.AppID, op command.Op) (command.Outcome, error) {
+	out, err := d.cluster.Propose(ctx, app, command.Command{App: app, Op: op})
+	if err != nil {
+		return out, err
+	}
+	if out.Fault != nil {
+		return out, out.Fault
+	}
+	return out, nil
+}
+
+func (d *Directory) millis() int64 { return d.now().UnixMilli() }
+
+// with runs f on a view of an application.
+func (d *Directory) with(ctx context.Context, app entity.AppID, f func(*storage.View) error) error {
+	view, err := d.cluster.View(ctx, app)
+	if err != nil {
+		return err
+	}
+	err = f(view)
+	return firstError(err, view.Close())
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wrapRead keeps faults as they are and says what was being done to others.
+func wrapRead(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if fault.CodeOf(err) != fault.Uncaught {
+		return err
+	}
+	return fmt.Errorf("directory: %s: %w", what, err)
+}

@@ -1,0 +1,166 @@
+package directory
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/trellisdb/trellis/raftfsm/command"
+	"github.com/trellisdb/trellis/storage"
+	"github.com/trellisdb/trellis/storage/entity"
+	"github.com/trellisdb/trellis/storage/fault"
+)
+
+// invalidGrant is the one answer to an unknown user and a wrong password (A17).
+func invalidGrant() error {
+	return fault.New(fault.InvalidGrant, "invalid username or password")
+}
+
+// stored is what signing in compares a password with.
+type stored struct {
+	entity     entity.Entity
+	found      bool
+	credential entity.Credential
+}
+
+func (d *Directory) person(ctx context.Context, app entity.AppID, collection, who string) (stored, error) {
+	var s stored
+	err := d.with(ctx, app, func(v *storage.View) (err error) {
+		s.entity, s.found, err = findPerson(v, app, collection, who)
+		if err != nil || !s.found {
+			return err
+		}
+		s.entity.JSON = bytes.Clone(s.entity.JSON)
+		s.credential, err = secretOf(v, app, s.entity.ID, entity.CredentialPassword)
+		return err
+	})
+	return s, err
+}
+
+// verify compares a password with what is stored, in the same time whether the
+// user exists or not, unless the account has to wait.
+func (d *Directory) verify(ctx context.Context, app entity.AppID, s stored, who, password string) (bool, error) {
+	a := accountOf(app, who)
+	if s.found {
+		a = accountOf(app, s.entity.ID.String()) // one account, by whichever name
+	}
+	if err := d.throttle.allow(a, d.now()); err != nil {
+		return false, err
+	}
+	ok, err := d.passwords.matches(ctx, s.credential.Value, password)
+	if err != nil {
+		return false, err
+	}
+	d.throttle.record(a, ok, d.now())
+	return ok, nil
+}
+
+// LoginAdmin returns the admin user whose name (username, e-mail or UUID) and
+// password these are. InvalidGrant otherwise (A17), or if the account is not
+// activated or disabled (A18), which the superuser's never is.
+func (d *Directory) LoginAdmin(ctx context.Context, who, password string) (*Admin, error) {
+	s, err := d.person(ctx, entity.Management, adminsName, who)
+	if err != nil {
+		return nil, err
+	}
+	ok, err := d.verify(ctx, entity.Management, s, who, password)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, invalidGrant()
+	}
+	a, err := adminOf(s.entity)
+	if err != nil {
+		return nil, err
+	}
+	a.PasswordChanged = s.credential.Changed
+	if !d.IsSuperuserName(a.Username) {
+		if err := MayLogin(a.Activated, a.Disabled); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// LoginUser does for an application's users what LoginAdmin does for admin
+// users.
+func (d *Directory) LoginUser(ctx context.Context, app entity.AppID, who, password string) (*User, error) {
+	s, err := d.person(ctx, app, "users", who)
+	if err != nil {
+		return nil, err
+	}
+	ok, err := d.verify(ctx, app, s, who, password)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, invalidGrant()
+	}
+	u, err := userOf(s.entity)
+	if err != nil {
+		return nil, err
+	}
+	return u, MayLogin(u.Activated, u.Disabled)
+}
+
+// MayLogin refuses accounts that are disabled or not activated (A18).
+func MayLogin(activated, disabled bool) error {
+	switch {
+	case disabled:
+		return fault.New(fault.InvalidGrant, "user disabled")
+	case !activated:
+		return fault.New(fault.InvalidGrant, "user not activated")
+	}
+	return nil
+}
+
+// HashPassword checks a password against the policy (PasswordPolicy, R15) and
+// returns the credential to store with its user.
+func (d *Directory) HashPassword(ctx context.Context, password string) (command.Credential, error) {
+	if err := d.cfg.Policy.Check(password); err != nil {
+		return command.Credential{}, err
+	}
+	hash, err := d.passwords.hash(ctx, password)
+	return command.Credential{Kind: entity.CredentialPassword, Value: hash}, err
+}
+
+// SetUserPassword sets the password of an app user. ServiceResourceNotFound if
+// there is no such user; WrongPassword (A22) unless old is right, which is not
+// asked if force is set. Tokens stay valid.
+func (d *Directory) SetUserPassword(ctx context.Context, app entity.AppID, who, old, password string, force bool) error {
+	return d.setPassword(ctx, app, "users", who, old, password, force)
+}
+
+// SetAdminPassword does for admin users what SetUserPassword does for an
+// application's users.
+func (d *Directory) SetAdminPassword(ctx context.Context, who, old, password string, force bool) error {
+	return d.setPassword(ctx, entity.Management, adminsName, who, old, password, force)
+}
+
+func (d *Directory) setPassword(ctx context.Context, app entity.AppID, collection, who, old, password string, force bool) error {
+	s, err := d.person(ctx, app, collection, who)
+	if err != nil {
+		return err
+	}
+	var expect []byte
+	if !force {
+		ok, err := d.verify(ctx, app, s, who, old)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			// Unknown users too: who asks has proved nothing yet.
+			return fault.New(fault.WrongPassword, "Unable to authenticate due to username or password being incorrect")
+		}
+		expect = s.credential.Value
+	}
+	if !s.found {
+		return fault.New(fault.ServiceResourceNotFound, "Service resource not found")
+	}
+	c, err := d.HashPassword(ctx, password)
+	if err != nil {
+		return err
+	}
+	_, err = d.do(ctx, app, command.SetCredential{Collection: collection, Owner: s.entity.ID, Credential: c, Expect: expect})
+	return err
+}
