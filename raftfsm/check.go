@@ -1,0 +1,374 @@
+package raftfsm
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/trellisdb/trellis/index"
+	"github.com/trellisdb/trellis/raftfsm/command"
+	"github.com/trellisdb/trellis/storage"
+	"github.com/trellisdb/trellis/storage/entity"
+	"github.com/trellisdb/trellis/storage/fault"
+	"github.com/trellisdb/trellis/storage/keys"
+)
+
+// maxProblems is how many problems a report lists; the rest is counted.
+const maxProblems = 1000
+
+// Report is what Check found in a partition.
+type Report struct {
+	Partition    entity.Partition
+	Applied      uint64
+	Keys         uint64
+	Applications uint64
+	Collections  uint64
+	Entities     uint64
+	Found        uint64    // number of problems
+	Problems     []Problem // the first of them
+}
+
+// Problem is something in a partition that contradicts something else in it.
+type Problem struct {
+	Key  []byte
+	What string
+}
+
+// String names the key and what is wrong with it.
+func (p Problem) String() string { return fmt.Sprintf("key %x: %s", p.Key, p.What) }
+
+// Check reads a whole partition and verifies that its parts agree: every entity
+// has exactly its index entries and every entry its entity, counters count what
+// is there, credentials have owners, and the registry's links and routes lead
+// to records and back. An error says that reading was not possible; what is
+// wrong with what was read is in the report.
+func Check(ctx context.Context, v *storage.View) (Report, error) {
+	c := checker{view: v, collections: make(map[collectionKey]*census)}
+	c.report.Partition = v.Partition()
+	if err := c.walk(ctx); err != nil {
+		return Report{}, fmt.Errorf("partition %d: check: %w", v.Partition(), err)
+	}
+	return c.report, nil
+}
+
+type collectionKey struct {
+	app entity.AppID
+	id  entity.CollectionID
+}
+
+// census is what was met of a collection.
+type census struct {
+	fields     index.Collection
+	named, met bool // in the dictionary; has counters
+	entities   uint64
+	highest    entity.Seq // the highest seq or rev
+	next       entity.Seq
+	count      uint64
+}
+
+type checker struct {
+	view        *storage.View
+	report      Report
+	collections map[collectionKey]*census
+	order       []collectionKey
+	app         entity.AppID // of the last key
+	entries     index.Set
+	key, value  []byte
+}
+
+func (c *checker) problem(key []byte, format string, args ...any) {
+	c.report.Found++
+	if len(c.report.Problems) < maxProblems {
+		c.report.Problems = append(c.report.Problems, Problem{Key: bytes.Clone(key), What: fmt.Sprintf(format, args...)})
+	}
+}
+
+func (c *checker) walk(ctx context.Context) error {
+	it, err := c.view.Scan(keys.PartitionRange(c.view.Partition()))
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		if c.report.Keys++; c.report.Keys%1024 == 0 {
+			err = ctx.Err()
+		}
+		if err == nil {
+			err = c.visit(it.Key(), it.Value())
+		}
+	}
+	if err == nil {
+		err = it.Err()
+	}
+	if closed := it.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return err
+	}
+	c.compareCounters()
+	return nil
+}
+
+// visit checks one key. An error is one of reading.
+func (c *checker) visit(k, v []byte) error {
+	if len(k) < 9 {
+		c.problem(k, "too short to be a key")
+		return nil
+	}
+	app := entity.AppID(binary.BigEndian.Uint32(k[4:]))
+	if app == entity.NoApp {
+		c.meta(k, v)
+		return nil
+	}
+	if app != c.app {
+		c.app = app
+		c.report.Applications++
+	}
+	switch k[8] {
+	case keys.KindEntity:
+		return c.entity(k, v)
+	case keys.KindID:
+		return c.id(k, v)
+	case keys.KindUnique:
+		return c.unique(k, v)
+	case keys.KindCollection:
+		return c.counters(k)
+	case keys.KindName:
+		return c.name(k, v)
+	case keys.KindCredential:
+		return c.credential(k, v)
+	case keys.KindToken:
+		if _, err := entity.DecodeToken(v); err != nil || len(k) != 9+32 {
+			c.problem(k, "damaged token record")
+		}
+		return nil
+	case keys.KindLink:
+		return c.link(k)
+	case keys.KindRoute:
+		return c.route(k, v)
+	}
+	c.problem(k, "unknown kind %q", k[8])
+	return nil
+}
+
+// meta checks what belongs to the partition itself.
+func (c *checker) meta(k, v []byte) {
+	p := c.view.Partition()
+	if bytes.Equal(k, keys.AppendApplied(nil, p)) {
+		if len(v) != 8 {
+			c.problem(k, "damaged applied index")
+			return
+		}
+		c.report.Applied = binary.BigEndian.Uint64(v)
+		return
+	}
+	if _, _, ok := keys.DecodeDedup(k); ok {
+		if _, err := command.DecodeRecord(v); err != nil {
+			c.problem(k, "%v", err)
+		}
+		return
+	}
+	if p == entity.System && bytes.Equal(k, keys.AppendCluster(nil)) {
+		if _, err := entity.DecodeCluster(v); err != nil {
+			c.problem(k, "%v", err)
+		}
+		return
+	}
+	if p == entity.System && bytes.Equal(k, keys.AppendNextApp(nil)) {
+		if n, size := binary.Uvarint(v); size != len(v) || n < uint64(entity.FirstApp) {
+			c.problem(k, "damaged counter of applications")
+		}
+		return
+	}
+	c.problem(k, "unknown key of the partition")
+}
+
+// of returns the census of a collection.
+func (c *checker) of(app entity.AppID, id entity.CollectionID) (*census, error) {
+	at := collectionKey{app, id}
+	if known := c.collections[at]; known != nil {
+		return known, nil
+	}
+	n := &census{fields: index.Collection{Partition: c.view.Partition(), App: app, ID: id}}
+	var err error
+	if n.fields.Unique, _, err = readProperties(c.view, app, id); err != nil {
+		return nil, err
+	}
+	c.collections[at] = n
+	c.order = append(c.order, at)
+	return n, nil
+}
+
+func (c *checker) get(key []byte) ([]byte, bool, error) {
+	v, ok, err := c.view.Get(c.value[:0], key)
+	c.value = v
+	return v, ok, err
+}
+
+func (c *checker) entity(k, v []byte) error {
+	id, seq, ok := keys.DecodeEntity(k)
+	e, err := entity.DecodeRecord(v)
+	if !ok || err != nil {
+		c.problem(k, "damaged entity")
+		return nil
+	}
+	c.report.Entities++
+	n, err := c.of(c.app, id)
+	if err != nil {
+		return err
+	}
+	n.entities++
+	n.highest = max(n.highest, e.Seq, e.Rev)
+	if e.Seq != seq || e.Rev < seq {
+		c.problem(k, "entity %s says it is number %d, revision %d", e.ID, e.Seq, e.Rev)
+		return nil
+	}
+	if err := c.entries.Build(&n.fields, &e); err != nil {
+		c.problem(k, "entity %s: %v", e.ID, err)
+	}
+	for _, want := range c.entries.Entries() {
+		got, ok, err := c.get(want.Key)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			c.problem(want.Key, "missing: entity %s at %x has this index entry", e.ID, k)
+		} else if !bytes.Equal(got, want.Value) {
+			c.problem(want.Key, "leads to %x, and not to entity %s", got, e.ID)
+		}
+	}
+	return nil
+}
+
+func (c *checker) id(k, v []byte) error {
+	collection, id, ok := keys.DecodeID(k)
+	seq, valid := keys.DecodeSeq(v)
+	if !ok || !valid {
+		c.problem(k, "damaged id key")
+		return nil
+	}
+	_, err := c.leads(k, collection, seq, id)
+	return err
+}
+
+// leads reports an index entry whose entity is not there, and returns the
+// entity's entries if it is.
+func (c *checker) leads(k []byte, collection entity.CollectionID, seq entity.Seq, id entity.ID) (bool, error) {
+	c.key = keys.AppendEntity(c.key[:0], c.view.Partition(), c.app, collection, seq)
+	raw, ok, err := c.get(c.key)
+	if err != nil {
+		return false, err
+	}
+	if !ok {
+		c.problem(k, "leads to entity %s, number %d, which does not exist", id, seq)
+		return false, nil
+	}
+	e, err := entity.DecodeRecord(raw)
+	if err != nil || e.ID != id {
+		c.problem(k, "leads to number %d, which is not entity %s", seq, id)
+		return false, nil
+	}
+	n, err := c.of(c.app, collection)
+	if err != nil {
+		return false, err
+	}
+	_ = c.entries.Build(&n.fields, &e) // reported with the entity
+	return true, nil
+}
+
+func (c *checker) unique(k, v []byte) error {
+	collection, _, _, ok := keys.DecodeUnique(k)
+	seq, id, valid := keys.DecodeUniqueValue(v)
+	if !ok || !valid {
+		c.problem(k, "damaged unique key")
+		return nil
+	}
+	found, err := c.leads(k, collection, seq, id)
+	if err == nil && found && !c.entries.Has(k) {
+		c.problem(k, "entity %s does not have this unique value", id)
+	}
+	return err
+}
+
+// counters notes that a collection has counters; what they say is read when
+// its name is met.
+func (c *checker) counters(k []byte) error {
+	if len(k) != 9+4 {
+		c.problem(k, "damaged key of counters")
+		return nil
+	}
+	n, err := c.of(c.app, entity.CollectionID(binary.BigEndian.Uint32(k[9:])))
+	if err == nil {
+		c.report.Collections++
+		n.met = true
+	}
+	return err
+}
+
+// name checks a dictionary entry. The numbers of a dictionary are different
+// and lie below its counter; there are few names, so the counter is read for
+// each.
+func (c *checker) name(k, v []byte) error {
+	owner, name, ok := keys.DecodeName(k)
+	if !ok {
+		c.problem(k, "damaged name")
+		return nil
+	}
+	number, err := decodeNumber(c.app, owner, name, v)
+	if err != nil {
+		c.problem(k, "%v", err)
+		return nil
+	}
+	if name == "" {
+		return nil
+	}
+	c.key = keys.AppendName(c.key[:0], c.view.Partition(), c.app, owner, "")
+	raw, ok, err := c.get(c.key)
+	if err != nil {
+		return err
+	}
+	if next, err := decodeNumber(c.app, owner, "", raw); !ok || err != nil || number >= next {
+		c.problem(k, "%q has number %d, which its dictionary has not given", name, number)
+	}
+	if owner != 0 {
+		return nil
+	}
+	n, err := c.of(c.app, entity.CollectionID(number))
+	if err != nil {
+		return err
+	}
+	if n.named {
+		c.problem(k, "%q has number %d, which is another's", name, number)
+	}
+	n.named = true
+	stored, _, err := storage.ReadCollection(c.view, c.app, name)
+	if fault.Is(err, fault.Corrupt) {
+		c.problem(k, "counters of %q: %v", name, err)
+		return nil
+	}
+	n.next, n.count = stored.NextSeq, stored.Count
+	return err
+}
+
+// compareCounters checks what is known once everything was met.
+func (c *checker) compareCounters() {
+	for _, at := range c.order {
+		n := c.collections[at]
+		key := keys.AppendCollection(nil, c.view.Partition(), at.app, at.id)
+		switch {
+		case !n.met:
+			c.problem(key, "collection %d of application %d has no counters", at.id, at.app)
+			continue
+		case !n.named:
+			c.problem(key, "collection %d of application %d has no name", at.id, at.app)
+			continue
+		}
+		if n.count != n.entities {
+			c.problem(key, "counts %d entities; there are %d", n.count, n.entities)
+		}
+		if n.next <= n.highest {
+			c.problem(key, "next number is %d, and %d was given", n.next, n.highest)
+		}
+	}
+}

@@ -1,0 +1,272 @@
+package raftfsm
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+
+	"github.com/trellisdb/trellis/raftfsm/command"
+	"github.com/trellisdb/trellis/storage/entity"
+	"github.com/trellisdb/trellis/storage/keys"
+)
+
+// TestOperations runs the files in testdata/ops. Each directive is a command;
+// its answer is the outcome, and every key the command wrote (+), changed (~)
+// or removed (-). Ids are written #n.
+func TestOperations(t *testing.T) {
+	datadriven.Walk(t, "testdata/ops", func(t *testing.T, path string) {
+		p := entity.Partition(3)
+		if strings.Contains(path, "registry") {
+			p = entity.System
+		}
+		f := newFixture(t, p, 64)
+		now := int64(1000)
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			now += 10
+			cmd := command.Command{Time: now, App: 16, Op: parseOp(t, d)}
+			if p == entity.System {
+				cmd.App = entity.Management
+			}
+			var app, request int
+			if d.MaybeScanArgs(t, "app", &app) {
+				cmd.App = entity.AppID(app)
+			}
+			if d.MaybeScanArgs(t, "request", &request) {
+				cmd.Request = requestOf(request)
+			}
+			if d.MaybeScanArgs(t, "time", &now) {
+				cmd.Time = now
+			}
+			before := f.dump()
+			version := f.machine.Version(cmd.App)
+			out := f.apply(cmd)[0]
+			var b strings.Builder
+			writeOutcome(&b, out)
+			if f.machine.Version(cmd.App) != version {
+				b.WriteString("version grew\n")
+			}
+			writeDifference(&b, before, f.dump())
+			return b.String()
+		})
+	})
+}
+
+func parseOp(t *testing.T, d *datadriven.TestData) command.Op {
+	var rules command.Rules
+	d.MaybeScanArgs(t, "collection", &rules.Collection)
+	rules.Type = strings.TrimSuffix(rules.Collection, "s")
+	for _, arg := range d.CmdArgs {
+		switch arg.Key {
+		case "unique":
+			rules.Unique = arg.Vals
+		case "required":
+			rules.Required = arg.Vals
+		}
+	}
+	lines := strings.Split(d.Input, "\n")
+	str := func(name string) (s string) { d.MaybeScanArgs(t, name, &s); return s }
+	id := func(name string) entity.ID {
+		var n int
+		d.MaybeScanArgs(t, name, &n)
+		return idOf(n)
+	}
+	target := command.Target{ID: id("id")}
+	if alias := str("alias"); alias != "" {
+		property, value, _ := strings.Cut(alias, ":")
+		target.Aliases = []command.Alias{{Property: property, Value: value}}
+	}
+	secret := func(name string) []byte {
+		if d.HasArg(name) {
+			return []byte(str(name))
+		}
+		return nil
+	}
+	application := command.NewApplication{ID: id("app-id"), Name: str("app-name"), Partition: 5, Secret: "s", Open: d.HasArg("open")}
+	switch d.Cmd {
+	case "create":
+		op := command.CreateEntities{Rules: rules, Partial: d.HasArg("partial")}
+		for _, line := range lines {
+			if line != "" {
+				op.Items = append(op.Items, parseItem(t, line))
+			}
+		}
+		return op
+	case "update":
+		op := command.UpdateEntity{Rules: rules, Target: target, Patch: []byte(lines[0])}
+		if len(lines) > 1 {
+			item := parseItem(t, lines[1])
+			op.Create = &item
+		}
+		return op
+	case "delete":
+		return command.DeleteEntity{Collection: rules.Collection, Target: target}
+	case "collections":
+		return command.CreateCollections{Names: strings.Fields(d.Input)}
+	case "credential":
+		return command.SetCredential{Collection: rules.Collection, Owner: id("owner"), RevokeTokens: d.HasArg("revoke"),
+			Credential: command.Credential{Kind: entity.CredentialPassword, Value: secret("value")}, Expect: secret("expect")}
+	case "put-token":
+		return command.PutToken{Hash: [32]byte{31: 1}, Token: entity.Token{Kind: entity.PrincipalAppUser, Principal: id("owner"), Created: 1}}
+	case "revoke-token":
+		return command.RevokeToken{Hash: [32]byte{31: 1}}
+	case "init-cluster":
+		return command.InitCluster{Cluster: entity.Cluster{ID: id("id"), Partitions: 8}}
+	case "create-organization":
+		op := command.CreateOrganization{Organization: parseItem(t, lines[0]), Name: str("name"), OwnerID: id("owner")}
+		if len(lines) > 1 {
+			item := parseItem(t, lines[1])
+			op.Owner = &item
+		}
+		if d.HasArg("app-id") {
+			op.Application = &application
+		}
+		return op
+	case "create-application":
+		return command.CreateApplication{Organization: id("organization"), Application: application}
+	case "delete-application":
+		return command.DeleteApplication{Organization: id("organization"), Application: id("app-id")}
+	case "term-start":
+		return command.TermStart{Term: 3, Node: "n1"}
+	}
+	t.Fatalf("%s: unknown command %q", d.Pos, d.Cmd)
+	return nil
+}
+
+// parseItem reads "1 {…} password".
+func parseItem(t *testing.T, line string) command.NewEntity {
+	number, rest, _ := strings.Cut(line, " ")
+	n, err := strconv.Atoi(number)
+	if err != nil {
+		t.Fatalf("item %q: %v", line, err)
+	}
+	end := strings.LastIndexByte(rest, '}') + 1
+	item := command.NewEntity{ID: idOf(n), Created: int64(n), Modified: int64(n), JSON: []byte(rest[:end])}
+	if secret := strings.TrimSpace(rest[end:]); secret != "" {
+		item.Credentials = []command.Credential{{Kind: entity.CredentialPassword, Value: []byte(secret)}}
+	}
+	return item
+}
+
+func writeOutcome(b *strings.Builder, o command.Outcome) {
+	if o.Fault != nil {
+		fmt.Fprintf(b, "%s: %s\n", o.Fault.Code, short(o.Fault.Message))
+	}
+	if o.Created {
+		b.WriteString("created\n")
+	}
+	for _, e := range o.Entities {
+		fmt.Fprintf(b, "#%d created=%d modified=%d seq=%d rev=%d %s\n", number(e.ID), e.Created, e.Modified, e.Seq, e.Rev, e.JSON)
+	}
+	for _, e := range o.Errors {
+		fmt.Fprintf(b, "item %d: %s: %s\n", e.Index, e.Code, short(e.Message))
+	}
+}
+
+func number(id entity.ID) int {
+	n, _ := strconv.ParseUint(fmt.Sprintf("%x", id[8:]), 16, 64)
+	return int(n)
+}
+
+// short writes ids of tests as #n.
+func short(s string) string {
+	const zeros = "00000000-0000-0000-0000-"
+	for {
+		i := strings.Index(s, zeros)
+		if i < 0 {
+			return s
+		}
+		n, _ := strconv.ParseUint(s[i+len(zeros):i+36], 16, 64)
+		s = fmt.Sprintf("%s#%d%s", s[:i], n, s[i+36:])
+	}
+}
+
+// dump renders the keys of the partition, except the applied index.
+func (f *fixture) dump() map[string]string {
+	f.t.Helper()
+	p := f.machine.cfg.Partition
+	v := f.state.View(p)
+	defer func() {
+		if err := v.Close(); err != nil {
+			f.t.Error(err)
+		}
+	}()
+	it, err := v.Scan(keys.PartitionRange(p))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	all := map[string]string{}
+	for ok := it.First(); ok; ok = it.Next() {
+		if string(it.Key()) != string(keys.AppendApplied(nil, p)) {
+			k, value := render(it.Key(), it.Value())
+			all[k] = value
+		}
+	}
+	if err := it.Close(); err != nil {
+		f.t.Fatal(err)
+	}
+	return all
+}
+
+func render(k, v []byte) (string, string) {
+	app := fmt.Sprintf("%d/", uint32(k[4])<<24|uint32(k[5])<<16|uint32(k[6])<<8|uint32(k[7]))
+	kind := string(k[8])
+	switch k[8] {
+	case keys.KindEntity:
+		c, seq, _ := keys.DecodeEntity(k)
+		e, _ := entity.DecodeRecord(v)
+		return fmt.Sprintf("%sE c%d s%d", app, c, seq), fmt.Sprintf("#%d rev %d %s", number(e.ID), e.Rev, e.JSON)
+	case keys.KindID:
+		c, id, _ := keys.DecodeID(k)
+		seq, _ := keys.DecodeSeq(v)
+		return fmt.Sprintf("%sK c%d #%d", app, c, number(id)), fmt.Sprintf("s%d", seq)
+	case keys.KindUnique:
+		c, property, value, _ := keys.DecodeUnique(k)
+		seq, id, _ := keys.DecodeUniqueValue(v)
+		return fmt.Sprintf("%sU c%d p%d %q", app, c, property, value[1:len(value)-2]), fmt.Sprintf("s%d #%d", seq, number(id))
+	case keys.KindName:
+		owner, name, _ := keys.DecodeName(k)
+		return fmt.Sprintf("%sd c%d %q", app, owner, name), fmt.Sprint(v[0])
+	case keys.KindCollection:
+		return fmt.Sprintf("%sM c%d", app, k[12]), fmt.Sprintf("next %d count %d", v[1], v[2])
+	case keys.KindLink:
+		if relation, from, to, ok := keys.DecodeLink(k); ok && app != "0/" {
+			return fmt.Sprintf("%sL %d #%d #%d", app, relation, number(from), number(to)), ""
+		}
+	case keys.KindCredential:
+		c, _ := entity.DecodeCredential(v)
+		return fmt.Sprintf("%sS #%d k%d", app, k[24], k[25]), fmt.Sprintf("%q changed %d revoked %d", c.Value, c.Changed, c.RevokedBefore)
+	case keys.KindToken:
+		return app + kind, "token"
+	case keys.KindRoute:
+		p, id, _ := keys.DecodeRouteValue(v)
+		return fmt.Sprintf("%sR %d", app, k[12]), fmt.Sprintf("partition %d #%d", p, number(id))
+	case 'D':
+		epoch, request, _ := keys.DecodeDedup(k)
+		return fmt.Sprintf("%sD epoch %d request %d", app, epoch, request[15]), fmt.Sprintf("%d bytes", len(v))
+	}
+	return app + kind, fmt.Sprintf("%x", v)
+}
+
+func writeDifference(b *strings.Builder, before, after map[string]string) {
+	var lines []string
+	for k, v := range after {
+		if old, ok := before[k]; !ok {
+			lines = append(lines, strings.TrimSpace(fmt.Sprintf("+ %s: %s", k, v)))
+		} else if old != v {
+			lines = append(lines, fmt.Sprintf("~ %s: %s", k, v))
+		}
+	}
+	for k := range before {
+		if _, ok := after[k]; !ok {
+			lines = append(lines, "- "+k)
+		}
+	}
+	slices.SortFunc(lines, func(a, b string) int { return strings.Compare(a[2:], b[2:]) })
+	for _, line := range lines {
+		b.WriteString(line + "\n")
+	}
+}
