@@ -103,10 +103,13 @@ func (d *Directory) token(ctx context.Context, text string) (*auth.Principal, er
 	}
 	version := d.cluster.Version(t.App)
 	var p *auth.Principal
-	err = d.with(ctx, t.App, func(v *storage.View) (err error) {
-		p, err = d.principalOf(v, t)
-		return err
-	})
+	app, err := d.applicationNumbered(ctx, t.App)
+	if err == nil {
+		err = d.with(ctx, t.App, func(v *storage.View) (err error) {
+			p, err = d.principalOf(v, t, app)
+			return err
+		})
+	}
 	if noSuchApplication(err) {
 		return nil, fault.Wrap(err, fault.AuthInvalid, "Unable to authenticate")
 	}
@@ -122,8 +125,32 @@ func principalGone() error {
 	return fault.New(fault.BadAccessToken, "Unable to authenticate due to corrupt access token")
 }
 
+// applicationNumbered returns the UUID of an application: a number is never
+// given to another.
+func (d *Directory) applicationNumbered(ctx context.Context, number entity.AppID) (entity.ID, error) {
+	if number == entity.Management {
+		return entity.ManagementID, nil
+	}
+	if id, _, ok := d.numbers.get(number); ok {
+		return id, nil
+	}
+	var id entity.ID
+	err := d.with(ctx, entity.Management, func(v *storage.View) error {
+		_, route, ok, err := storage.ReadRoute(v, number)
+		if err == nil && !ok {
+			err = fault.New(fault.NotFound, "no application has number %d", number)
+		}
+		id = route
+		return err
+	})
+	if err == nil {
+		d.numbers.put(number, id, 0)
+	}
+	return id, err
+}
+
 // principalOf looks up the record of a token and whom it speaks for.
-func (d *Directory) principalOf(v *storage.View, t auth.Token) (*auth.Principal, error) {
+func (d *Directory) principalOf(v *storage.View, t auth.Token, app entity.ID) (*auth.Principal, error) {
 	record, ok, err := storage.ReadToken(v, t.App, t.Hash)
 	if err != nil {
 		return nil, wrapRead("read a token", err)
@@ -136,7 +163,7 @@ func (d *Directory) principalOf(v *storage.View, t auth.Token) (*auth.Principal,
 	}
 	switch record.Kind {
 	case entity.PrincipalAppUser:
-		return userPrincipal(v, t.App, record)
+		return userPrincipal(v, t.App, app, record)
 	case entity.PrincipalAdmin:
 		return d.adminPrincipal(v, record)
 	case entity.PrincipalAppClient:
@@ -164,7 +191,7 @@ func standing(v *storage.View, app entity.AppID, t entity.Token, activated, disa
 	return nil
 }
 
-func userPrincipal(v *storage.View, app entity.AppID, t entity.Token) (*auth.Principal, error) {
+func userPrincipal(v *storage.View, app entity.AppID, id entity.ID, t entity.Token) (*auth.Principal, error) {
 	e, ok, err := find(v, app, "users", t.Principal)
 	if err != nil {
 		return nil, err
@@ -178,13 +205,6 @@ func userPrincipal(v *storage.View, app entity.AppID, t entity.Token) (*auth.Pri
 	}
 	if err := standing(v, app, t, u.Activated, u.Disabled); err != nil {
 		return nil, err
-	}
-	_, id, ok, err := storage.ReadRoute(v, app)
-	if err != nil {
-		return nil, wrapRead("read a route", err)
-	}
-	if !ok {
-		return nil, principalGone()
 	}
 	return &auth.Principal{Kind: auth.AppUser, ID: e.ID, App: id, Username: u.Username, Email: u.Email, Name: u.Name}, nil
 }

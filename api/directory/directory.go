@@ -66,6 +66,7 @@ type Directory struct {
 
 	organizations *cache[string, *Organization]
 	applications  *cache[route, *Application]
+	numbers       *cache[entity.AppID, entity.ID]
 	tokens        *cache[[32]byte, session]
 	clients       *cache[[32]byte, *auth.Principal]
 }
@@ -93,6 +94,7 @@ func Open(ctx context.Context, cfg Config, cluster Cluster) (*Directory, error) 
 		throttle:      newThrottle(cfg.ThrottleAfter, cfg.ThrottleMax, cfg.CacheEntries),
 		organizations: newCache[string, *Organization](cfg.CacheEntries),
 		applications:  newCache[route, *Application](cfg.CacheEntries),
+		numbers:       newCache[entity.AppID, entity.ID](cfg.CacheEntries),
 		tokens:        newCache[[32]byte, session](cfg.CacheEntries),
 		clients:       newCache[[32]byte, *auth.Principal](cfg.CacheEntries),
 	}

@@ -153,5 +153,5 @@ func (d *Directory) revokeAll(ctx context.Context, app entity.AppID, collection 
 // noSuchApplication reports whether a view was refused because the
 // application does not exist: what a token names is only as good as its MAC.
 func noSuchApplication(err error) bool {
-	return fault.Is(err, fault.OrganizationApplicationNotFound) || fault.Is(err, fault.EntityNotFound)
+	return fault.Is(err, fault.NotFound)
 }

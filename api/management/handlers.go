@@ -18,7 +18,7 @@ import (
 type Cluster interface {
 	Propose(ctx context.Context, app entity.AppID, cmd command.Command) (command.Outcome, error)
 	View(ctx context.Context, app entity.AppID) (*storage.View, error)
-	ChoosePartition() entity.Partition // for a new application
+	ChoosePartition() (entity.Partition, error) // for a new application
 }
 
 // Config says what of the API's switches is on.
