@@ -1,0 +1,315 @@
+package collections
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/trellisdb/trellis/api/wire"
+	"github.com/trellisdb/trellis/raftfsm/command"
+	"github.com/trellisdb/trellis/storage"
+	"github.com/trellisdb/trellis/storage/entity"
+	"github.com/trellisdb/trellis/storage/fault"
+)
+
+const maxBatch = 1000
+
+// shape says how entities of the call's collection are shown.
+func (c *call) shape() *wire.Shape {
+	s := &wire.Shape{Type: c.typ.Name, Path: c.path}
+	switch c.typ.Collection {
+	case "users":
+		s.Sets, s.Collections = userSets, userCollections
+	case "devices":
+		s.Collections = deviceCollections
+	}
+	return s
+}
+
+// What metadata says of the default types this version serves (spec data-model
+// section 3). Shared, never changed.
+var (
+	userSets          = []wire.Set{{Name: "rolenames", Segment: "roles"}, {Name: "permissions", Segment: "permissions"}}
+	userCollections   = []string{"activities", "devices", "feed", "groups", "roles", "following", "followers"}
+	deviceCollections = []string{"users", "receipts"}
+)
+
+// reply is the envelope of a command's outcome.
+func (c *call) reply(entities []entity.Entity) *wire.Reply {
+	reply, shape := c.req.Entities(c.path), c.shape()
+	for i := range entities {
+		reply.Append(&entities[i], shape)
+	}
+	return reply
+}
+
+// show answers GET of one entity.
+func (c *call) show(t command.Target) (*wire.Reply, error) {
+	reply := c.req.Entities(c.path)
+	err := c.reading(c.req, func(v *storage.View) error {
+		e, found, err := c.find(v, &t)
+		if err != nil {
+			return err
+		}
+		if !found {
+			return c.missing()
+		}
+		reply.Append(&e, c.shape())
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return reply, nil
+}
+
+// touch answers POST to one entity, which changes nothing (spec
+// collections-and-entities section 5).
+func (c *call) touch(t command.Target) (*wire.Reply, error) { return c.show(t) }
+
+// remove answers DELETE of one entity.
+func (c *call) remove(t command.Target) (*wire.Reply, error) {
+	out, err := c.propose(c.req, command.DeleteEntity{Collection: c.typ.Collection, Target: t})
+	if err != nil {
+		return nil, err
+	}
+	return c.reply(out.Entities), nil
+}
+
+// create answers POST to a collection, and PUT without id or query.
+func (c *call) create(batch bool) (*wire.Reply, error) {
+	text, err := c.req.JSON()
+	if err != nil {
+		return nil, err
+	}
+	at := 0
+	if text != nil {
+		at = skipSpace(text, 0)
+	}
+	switch {
+	case text == nil:
+		return c.register()
+	case text[at] == '{':
+		return c.createOne(text)
+	case text[at] == '[' && batch:
+		return c.createMany(text)
+	}
+	return nil, fault.New(fault.JSONMapping, "body must be a JSON object")
+}
+
+// register creates the collection alone: what a body without members does.
+func (c *call) register() (*wire.Reply, error) {
+	if err := (&document{}).requireAll(c.typ); err != nil {
+		return nil, err
+	}
+	if _, err := c.propose(c.req, command.CreateEntities{Rules: c.typ.Rules()}); err != nil {
+		return nil, err
+	}
+	return c.reply(nil), nil
+}
+
+func (c *call) createOne(text []byte) (*wire.Reply, error) {
+	doc, err := normalize(c.typ, text, forCreate, c.now())
+	if err != nil {
+		return nil, err
+	}
+	if !doc.named {
+		return c.register()
+	}
+	item, err := c.newEntity(doc)
+	if err != nil {
+		return nil, err
+	}
+	out, err := c.propose(c.req, command.CreateEntities{Rules: c.typ.Rules(), Items: []command.NewEntity{item}})
+	if err != nil {
+		return nil, err
+	}
+	return c.reply(out.Entities), nil
+}
+
+// skipped is an element of a batch that was not created.
+type skipped struct {
+	Index       int    `json:"index"`
+	Error       string `json:"error"`
+	Description string `json:"error_description"`
+}
+
+// createMany creates the elements of an array one by one, in one step: those
+// that fail are left out and reported.
+func (c *call) createMany(text []byte) (*wire.Reply, error) {
+	var elements [][]byte
+	err := eachElement(text, func(value []byte) error {
+		switch {
+		case len(elements) == maxBatch:
+			return fault.New(fault.IllegalArgument, "a batch has at most %d elements", maxBatch)
+		case value[0] != '{':
+			return fault.New(fault.IllegalArgument, "element %d of the batch is not an object", len(elements))
+		}
+		elements = append(elements, value)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	op := command.CreateEntities{Rules: c.typ.Rules(), Partial: true}
+	errs := make([]*skipped, len(elements)) // by index in the request
+	places := make([]int, 0, len(elements)) // index of each item in the request
+	for i, element := range elements {
+		doc, err := normalize(c.typ, element, forCreate, c.now())
+		var item command.NewEntity
+		if err == nil {
+			item, err = c.newEntity(doc)
+		}
+		var f *fault.Error
+		switch {
+		case errors.As(err, &f) && wire.Status(f.Code) < 500:
+			errs[i] = &skipped{i, string(f.Code), f.Message}
+		case err != nil:
+			return nil, err
+		default:
+			op.Items, places = append(op.Items, item), append(places, i)
+		}
+	}
+	out, err := c.propose(c.req, op)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range out.Errors {
+		if e.Index >= 0 && e.Index < len(places) {
+			i := places[e.Index]
+			errs[i] = &skipped{i, string(e.Code), e.Message}
+		}
+	}
+	reply := c.reply(out.Entities)
+	var shown []*skipped
+	for _, s := range errs {
+		if s != nil {
+			shown = append(shown, s)
+		}
+	}
+	if len(shown) > 0 {
+		reply.Field("errors", shown)
+	}
+	return reply, nil
+}
+
+func (c *call) now() int64 { return c.req.Time().UnixMilli() }
+
+// newEntity makes an entity of a document that holds all its type requires.
+func (c *call) newEntity(doc *document) (command.NewEntity, error) {
+	var item command.NewEntity
+	if c.typ.Collection == "users" {
+		if err := c.newUser(doc, &item); err != nil {
+			return item, err
+		}
+	}
+	if err := doc.requireAll(c.typ); err != nil {
+		return item, err
+	}
+	item.ID = entity.NewID()
+	item.Created, _ = item.ID.Time()
+	item.Modified = item.Created
+	var err error
+	item.JSON, err = doc.json(forCreate)
+	return item, err
+}
+
+// update answers PUT of one entity: a merge, or a creation if it is unknown.
+func (c *call) update(t command.Target) (*wire.Reply, error) {
+	text, err := c.req.JSON()
+	if err != nil {
+		return nil, err
+	}
+	if text == nil {
+		return nil, fault.New(fault.JSONParse, "a body is required")
+	}
+	if text[skipSpace(text, 0)] != '{' {
+		return nil, fault.New(fault.JSONMapping, "body must be a JSON object")
+	}
+	doc, err := normalize(c.typ, text, forUpdate, c.now())
+	if err != nil {
+		return nil, err
+	}
+	if c.typ.Collection == "users" {
+		if err := c.changedUser(doc); err != nil {
+			return nil, err
+		}
+	}
+	op := command.UpdateEntity{Rules: c.typ.Rules(), Target: t}
+	if op.Patch, err = doc.json(forUpdate); err != nil {
+		return nil, err
+	}
+	create, unfit := c.upsert(t, text)
+	op.Create = create
+	out, err := c.propose(c.req, op)
+	if unfit != nil && fault.Is(err, fault.ServiceResourceNotFound) {
+		return nil, unfit
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.reply(out.Entities), nil
+}
+
+// upsert makes the entity that a PUT creates if its target is unknown, or says
+// why it cannot.
+func (c *call) upsert(t command.Target, text []byte) (*command.NewEntity, error) {
+	if c.me {
+		return nil, notFound()
+	}
+	doc, err := normalize(c.typ, text, forCreate, c.now())
+	if err != nil {
+		return nil, err
+	}
+	if t.ID.IsZero() {
+		if err := c.nameAfterPath(doc, t); err != nil {
+			return nil, err
+		}
+	}
+	if c.typ.Collection == "users" {
+		// A password is hashed only for a user who is not there yet: it costs
+		// more than all the rest.
+		if _, found, err := c.lookup(&t); err != nil || found {
+			return nil, err
+		}
+	}
+	item, err := c.newEntity(doc)
+	if err != nil {
+		return nil, err
+	}
+	if !t.ID.IsZero() {
+		item.ID = t.ID
+		item.Created, item.Modified = c.times(doc, t.ID)
+	}
+	return &item, nil
+}
+
+// times are created and modified of an entity whose UUID the client chose (spec
+// data-model section 9).
+func (c *call) times(doc *document, id entity.ID) (created, modified int64) {
+	now := time.Now().UnixMilli()
+	if ms, ok := id.Time(); ok && ms >= 0 {
+		now = ms
+	}
+	created, ok := doc.time("created")
+	if !ok {
+		created = now
+	}
+	if modified, ok = doc.time("modified"); !ok {
+		modified = created
+	}
+	return created, max(created, modified)
+}
+
+// nameAfterPath gives a new entity the name by which it was asked for.
+func (c *call) nameAfterPath(doc *document, t command.Target) error {
+	alias := t.Aliases[len(t.Aliases)-1]
+	sent, ok := doc.text(alias.Property)
+	if c.typ.Collection == "users" && ok {
+		return nil
+	}
+	if ok && strings.EqualFold(strings.TrimSpace(sent), alias.Value) {
+		return nil
+	}
+	return doc.setString(alias.Property, alias.Value)
+}

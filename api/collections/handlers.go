@@ -1,0 +1,240 @@
+package collections
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/trellisdb/trellis/api/auth"
+	"github.com/trellisdb/trellis/api/schema"
+	"github.com/trellisdb/trellis/api/wire"
+	"github.com/trellisdb/trellis/query/cursor"
+	"github.com/trellisdb/trellis/raftfsm/command"
+	"github.com/trellisdb/trellis/storage"
+	"github.com/trellisdb/trellis/storage/entity"
+	"github.com/trellisdb/trellis/storage/fault"
+)
+
+// Cluster is what the handlers need of a node.
+type Cluster interface {
+	// Propose runs a command and returns its outcome. A request id or time of
+	// zero is filled in.
+	Propose(ctx context.Context, app entity.AppID, cmd command.Command) (command.Outcome, error)
+	// View opens a linearizable view on the partition of an application.
+	View(ctx context.Context, app entity.AppID) (*storage.View, error)
+	// StaleView opens a view on the local replica, however old.
+	StaleView(ctx context.Context, app entity.AppID) (*storage.View, error)
+}
+
+// Passwords keeps the passwords of app users.
+type Passwords interface {
+	// HashPassword checks the policy and makes a credential of a password.
+	HashPassword(ctx context.Context, password string) (command.Credential, error)
+	// SetUserPassword changes a user's password; unless force is set, old must
+	// be the one he has.
+	SetUserPassword(ctx context.Context, app entity.AppID, who, old, password string, force bool) error
+}
+
+// Handlers answer requests about the data of applications. They are safe for
+// concurrent use.
+type Handlers struct {
+	cluster   Cluster
+	passwords Passwords
+	key       cursor.Key
+}
+
+// New makes handlers. The key authenticates cursors and is the same on every
+// node of a cluster.
+func New(cluster Cluster, passwords Passwords, key cursor.Key) *Handlers {
+	return &Handlers{cluster: cluster, passwords: passwords, key: key}
+}
+
+// Handle answers one request, whose application is resolved and whose segments
+// begin below it.
+func (h *Handlers) Handle(req *wire.Request) (*wire.Reply, error) {
+	segments := req.Segments()
+	if len(segments) == 0 {
+		return h.root(req)
+	}
+	if schema.Command(segments[0]) {
+		return h.command(req)
+	}
+	c, err := h.call(req)
+	if err != nil {
+		return nil, err
+	}
+	return c.answer()
+}
+
+// call is one request about a collection.
+type call struct {
+	*Handlers
+	req  *wire.Request
+	typ  *schema.Type
+	path string // "/items"
+	me   bool   // the item segment was "me"
+}
+
+// call finds the collection of a request.
+func (h *Handlers) call(req *wire.Request) (*call, error) {
+	segments := req.Segments()
+	first := segments[0]
+	if i := strings.IndexByte(first, ';'); i >= 0 { // matrix parameters are not offered; the collection decides access
+		first = first[:i]
+	}
+	typ, err := schema.Of(first)
+	if err != nil {
+		if refused := req.Access.Check(auth.OpOf(req.Method()), segments); refused != nil {
+			return nil, refused
+		}
+		return nil, err
+	}
+	return &call{Handlers: h, req: req, typ: typ, path: "/" + typ.Collection}, nil
+}
+
+// answer checks access and chooses by number of segments and method.
+func (c *call) answer() (*wire.Reply, error) {
+	segments := c.req.Segments()
+	if c.typ.Collection == "users" && len(segments) > 1 {
+		if reply, err, done := c.account(segments[1:]); done {
+			return reply, err
+		}
+	}
+	if err := c.authorize(); err != nil {
+		return nil, err
+	}
+	switch {
+	case !c.typ.Offered:
+		return nil, notOffered(c.typ.Collection)
+	case strings.IndexByte(segments[0], ';') >= 0:
+		return nil, notOffered("matrix parameters")
+	case len(segments) == 1:
+		return c.collection()
+	case len(segments) > 2:
+		return nil, notOffered("what lies below an entity")
+	}
+	switch item := segments[1]; {
+	case item == "all", item == "*":
+		if c.req.Method() == "GET" {
+			return c.list()
+		}
+		return nil, notOffered("changes of every entity at once")
+	case strings.HasPrefix(item, "{"):
+		return nil, notOffered("queries in a path")
+	case item == "_settings", item == "_reindex", item == "_clear", item == "indexes":
+		return nil, notOffered(item)
+	}
+	return c.item(segments[1])
+}
+
+// collection answers a request about the whole collection.
+func (c *call) collection() (*wire.Reply, error) {
+	switch c.req.Method() {
+	case "GET":
+		return c.list()
+	case "POST":
+		return c.create(true)
+	case "PUT":
+		if c.queried() {
+			return nil, notOffered("update by query")
+		}
+		return c.create(false)
+	}
+	if c.queried() {
+		return nil, notOffered("deletion by query")
+	}
+	return nil, fault.New(fault.UnsupportedAction, "a collection is deleted by query, or entity by entity")
+}
+
+// item answers a request about one entity.
+func (c *call) item(segment string) (*wire.Reply, error) {
+	t, err := c.target(segment)
+	if err != nil {
+		return nil, err
+	}
+	switch c.req.Method() {
+	case "GET":
+		return c.show(t)
+	case "PUT":
+		return c.update(t)
+	case "POST":
+		return c.touch(t)
+	}
+	return c.remove(t)
+}
+
+// queried reports whether a PUT or DELETE of a collection selects by query.
+func (c *call) queried() bool {
+	for _, name := range []string{"ql", "q", "query", "limit", "filter", "cursor"} {
+		if c.req.HasQuery(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// command answers what is named like a collection and is none.
+func (h *Handlers) command(req *wire.Request) (*wire.Reply, error) {
+	segments := req.Segments()
+	if err := req.Access.Check(auth.OpOf(req.Method()), segments); err != nil {
+		return nil, err
+	}
+	if strings.EqualFold(segments[0], "hello") && len(segments) == 1 && req.Method() == "GET" {
+		return req.Root().RawField("data", []byte(`{"say":"Hello!"}`)), nil
+	}
+	return nil, notOffered(segments[0])
+}
+
+func notOffered(what string) error {
+	return fault.New(fault.NotImplemented, "%s: not offered by this version", what)
+}
+
+// view opens a view, stale if the client is content with that.
+func (h *Handlers) view(req *wire.Request) (*storage.View, error) {
+	if req.Stale() {
+		return h.cluster.StaleView(req.Context(), req.App.Number)
+	}
+	return h.cluster.View(req.Context(), req.App.Number)
+}
+
+// reading calls f with a view, which is closed when f returns.
+func (h *Handlers) reading(req *wire.Request, f func(*storage.View) error) error {
+	v, err := h.view(req)
+	if err != nil {
+		return err
+	}
+	err = f(v)
+	if closed := v.Close(); err == nil && closed != nil {
+		err = fmt.Errorf("close view of application %d: %w", req.App.Number, closed)
+	}
+	return err
+}
+
+// propose runs a command of a request. A refusal is an error.
+func (h *Handlers) propose(req *wire.Request, op command.Op) (command.Outcome, error) {
+	return h.proposeIn(req, req.App.Number, op)
+}
+
+// proposeIn is propose for a command in this application or in another.
+func (h *Handlers) proposeIn(req *wire.Request, app entity.AppID, op command.Op) (command.Outcome, error) {
+	cmd := command.Command{App: app, Op: op}
+	step := byte(0)
+	if app != req.App.Number {
+		step = 1
+	}
+	id, ok, err := req.Idempotency(step)
+	if err != nil {
+		return command.Outcome{}, err
+	}
+	if ok {
+		cmd.Request = id
+	}
+	out, err := h.cluster.Propose(req.Context(), app, cmd)
+	if err != nil {
+		return out, err
+	}
+	if out.Fault != nil {
+		return out, out.Fault
+	}
+	return out, nil
+}

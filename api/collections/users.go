@@ -1,0 +1,129 @@
+package collections
+
+import (
+	"crypto/md5" // #nosec G501 -- the name of a picture, not a secret
+	"encoding/hex"
+	"strings"
+
+	"github.com/trellisdb/trellis/api/auth"
+	"github.com/trellisdb/trellis/api/wire"
+	"github.com/trellisdb/trellis/raftfsm/command"
+	"github.com/trellisdb/trellis/storage/fault"
+)
+
+// standing are properties of a user that say what he may do. They are set by
+// the server and by those who administer the application.
+var standing = []string{"activated", "confirmed", "disabled", "deactivated"}
+
+// newUser applies the rules of registration (spec users-groups-roles section
+// 1.3) to a document and takes its credentials out of it.
+func (c *call) newUser(doc *document, item *command.NewEntity) error {
+	if err := notMe(doc); err != nil {
+		return err
+	}
+	if err := doc.requireAll(c.typ); err != nil {
+		return err
+	}
+	c.keepStanding(doc)
+	if err := doc.set("activated", []byte(`"activated"`), []byte("true")); err != nil {
+		return err
+	}
+	if email, ok := doc.text("email"); ok && !doc.has("picture") {
+		if err := doc.setString("picture", gravatar(email)); err != nil {
+			return err
+		}
+	}
+	if password, ok := doc.secret("password"); ok && password != "" {
+		credential, err := c.passwords.HashPassword(c.req.Context(), password)
+		if err != nil {
+			return err
+		}
+		item.Credentials = append(item.Credentials, credential)
+	}
+	return nil
+}
+
+// changedUser applies the rules of PUT to a document.
+func (c *call) changedUser(doc *document) error {
+	c.keepStanding(doc)
+	return notMe(doc)
+}
+
+// keepStanding leaves out what only an administrator may say of a user.
+func (c *call) keepStanding(doc *document) {
+	if c.req.Access.Everything() {
+		return
+	}
+	for _, property := range standing {
+		doc.remove(property)
+	}
+}
+
+func notMe(doc *document) error {
+	if name, ok := doc.text("username"); ok && strings.EqualFold(name, "me") {
+		return fault.New(fault.IllegalArgument, "username %q is reserved", name)
+	}
+	return nil
+}
+
+// gravatar is the URL of the picture that goes with an e-mail address.
+func gravatar(email string) string {
+	sum := md5.Sum([]byte(strings.ToLower(strings.TrimSpace(email)))) // #nosec G401
+	return "http://www.gravatar.com/avatar/" + hex.EncodeToString(sum[:])
+}
+
+// account answers the requests about users to which path permissions do not
+// apply; false if this is none of them.
+func (c *call) account(below []string) (reply *wire.Reply, err error, done bool) {
+	method := c.req.Method()
+	switch {
+	case len(below) == 1 && c.isMe(below[0]) && method == "GET":
+		// A user may always read himself, and nobody else is anybody here.
+		t, err := c.target(below[0])
+		if err != nil {
+			return nil, err, true
+		}
+		reply, err = c.show(t)
+		return reply, err, true
+	case len(below) == 1 && c.isMe(below[0]):
+		c.me = true
+	case len(below) == 2 && strings.EqualFold(below[1], "password") && (method == "PUT" || method == "POST"):
+		reply, err = c.password(below[0])
+		return reply, err, true
+	}
+	return nil, nil, false
+}
+
+// password answers PUT and POST of a user's password: administrators set it,
+// everybody else must know the old one.
+func (c *call) password(segment string) (*wire.Reply, error) {
+	old, sent, err := c.req.LookupParam("oldpassword")
+	if err == nil && !sent {
+		old, sent, err = c.req.LookupParam("password")
+	}
+	if err != nil {
+		return nil, err
+	}
+	password, err := c.req.Param("newpassword")
+	if err != nil {
+		return nil, err
+	}
+	force := c.req.Access.Everything()
+	switch {
+	case password == "":
+		return nil, fault.New(fault.IllegalArgument, "newpassword is required")
+	case !force && (!sent || old == ""):
+		return nil, fault.New(fault.IllegalArgument, "oldpassword is required")
+	}
+	who := segment
+	if c.isMe(segment) {
+		if c.req.Principal.Kind != auth.AppUser {
+			return nil, notFound()
+		}
+		who = c.req.Principal.ID.String()
+	}
+	if err := c.passwords.SetUserPassword(c.req.Context(), c.req.App.Number, who, old, password, force); err != nil {
+		return nil, err
+	}
+	return wire.Management("set user password"), nil
+}
