@@ -260,11 +260,11 @@ func TestFollowerCatchesUpAfterCut(t *testing.T) {
 // held: it must not wait for the hold to end.
 func TestShutdownWhileHeld(t *testing.T) {
 	members, _ := startCluster(t, 3)
-	leader, follower := members[0], members[2]
+	follower := members[2]
 	follower.cable.pull(true)
 	defer follower.cable.pull(false)
 	propose(t, members[:2], "while the follower is away")
-	leader = awaitLeader(t, members[:2])
+	leader := awaitLeader(t, members[:2])
 	awaitHeld(t, leader.transport, follower.id)
 
 	start := time.Now()
