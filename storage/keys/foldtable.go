@@ -1,9 +1,6 @@
 package keys
 
-// foldVersion is the Unicode version the table below was taken from.
-const foldVersion = "15.0.0"
-
-// foldTable maps every rune that has a lower-case form to it. It is part of the
+// foldTable maps every rune that has a lower-case form in Unicode 15.0.0 to it. It is part of the
 // format on disk: a newer Unicode table would give replicas different keys, so
 // it is pinned here and never regenerated without a new format version.
 var foldTable = [...]foldRange{
