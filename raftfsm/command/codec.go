@@ -15,22 +15,39 @@ const minCommand = 1 + 16 + 1 + 1 + 4
 // AppendEntry appends the data of one Raft entry, which carries one or more
 // commands.
 //
-//	version 1 · count uvarint · per command:
-//	kind 1 · request 16 · time varint · application uvarint · size of body 4 · body
+//	version 1 · count uvarint · commands
 func AppendEntry(dst []byte, cmds []Command) []byte {
 	dst = append(dst, entryVersion)
 	dst = binary.AppendUvarint(dst, uint64(len(cmds)))
 	for i := range cmds {
-		c := &cmds[i]
-		dst = append(dst, byte(c.Op.kind()))
-		dst = append(dst, c.Request[:]...)
-		dst = binary.AppendVarint(dst, c.Time)
-		dst = binary.AppendUvarint(dst, uint64(c.App))
-		dst = append(dst, 0, 0, 0, 0)
-		start := len(dst)
-		dst = c.Op.appendBody(dst)
-		binary.BigEndian.PutUint32(dst[start-4:], uint32(len(dst)-start))
+		dst = AppendCommand(dst, &cmds[i])
 	}
+	return dst
+}
+
+// AppendEncoded is AppendEntry of commands that AppendCommand has encoded one
+// by one: proposers encode, whoever forms the entry only copies.
+func AppendEncoded(dst []byte, cmds [][]byte) []byte {
+	dst = append(dst, entryVersion)
+	dst = binary.AppendUvarint(dst, uint64(len(cmds)))
+	for _, c := range cmds {
+		dst = append(dst, c...)
+	}
+	return dst
+}
+
+// AppendCommand appends one command of an entry.
+//
+//	kind 1 · request 16 · time varint · application uvarint · size of body 4 · body
+func AppendCommand(dst []byte, c *Command) []byte {
+	dst = append(dst, byte(c.Op.kind()))
+	dst = append(dst, c.Request[:]...)
+	dst = binary.AppendVarint(dst, c.Time)
+	dst = binary.AppendUvarint(dst, uint64(c.App))
+	dst = append(dst, 0, 0, 0, 0)
+	start := len(dst)
+	dst = c.Op.appendBody(dst)
+	binary.BigEndian.PutUint32(dst[start-4:], uint32(len(dst)-start))
 	return dst
 }
 

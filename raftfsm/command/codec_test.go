@@ -275,3 +275,18 @@ func FuzzDecodeRecord(f *testing.F) {
 		}
 	})
 }
+
+// An entry made of commands encoded one by one is the entry made of them at once.
+func TestEncodedCommandsMakeTheSameEntry(t *testing.T) {
+	cmds := []Command{
+		{Request: RequestID{1}, Time: 5, App: 16, Op: CreateCollections{Names: []string{"items"}}},
+		{Request: RequestID{2}, Time: -5, App: 17, Op: RevokeToken{Hash: [32]byte{3}}},
+	}
+	var encoded [][]byte
+	for i := range cmds {
+		encoded = append(encoded, AppendCommand(nil, &cmds[i]))
+	}
+	if got, want := AppendEncoded(nil, encoded), AppendEntry(nil, cmds); !bytes.Equal(got, want) {
+		t.Errorf("got  %x\nwant %x", got, want)
+	}
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/providers/posflag"
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/pflag"
+)
+
+// envPrefix begins the name of every environment variable that configures a
+// node: --data-dir is TRELLIS_DATA_DIR.
+const envPrefix = "TRELLIS_"
+
+// serveConfig is everything serve can be told. A flag beats the environment,
+// the environment beats the file.
+type serveConfig struct {
+	DataDir         string   `koanf:"data-dir"`
+	HTTPAddr        string   `koanf:"http-addr"`
+	NodeID          string   `koanf:"node-id"`
+	ClusterAddr     string   `koanf:"cluster-addr"`
+	GossipAddr      string   `koanf:"gossip-addr"`
+	Join            []string `koanf:"join"`
+	BootstrapExpect int      `koanf:"bootstrap-expect"`
+
+	Partitions int    `koanf:"partitions"`
+	BaseURL    string `koanf:"base-url"`
+	PprofAddr  string `koanf:"pprof-addr"`
+	CacheMB    int    `koanf:"cache-mb"`
+	LogLevel   string `koanf:"log-level"`
+	LogFormat  string `koanf:"log-format"`
+
+	// Secrets come from the environment or the file: command lines are public.
+	SuperuserName     string `koanf:"superuser-name"`
+	SuperuserPassword string `koanf:"superuser-password"`
+	ClusterSecret     string `koanf:"cluster-secret"`
+}
+
+// secretKeys have no flag.
+var secretKeys = []string{"superuser-name", "superuser-password", "cluster-secret"}
+
+func addServeFlags(fs *pflag.FlagSet) {
+	fs.String("config", "", "configuration file (YAML, keys named like the flags)")
+	fs.String("data-dir", "trellis-data", "directory of the node's data")
+	fs.String("http-addr", "127.0.0.1:8080", "address of the REST API")
+	fs.String("node-id", "", "name of this node, kept in the data directory (default: random)")
+	fs.String("cluster-addr", "127.0.0.1:8081", "address between nodes")
+	fs.String("gossip-addr", "127.0.0.1:8082", "address of gossip")
+	fs.StringSlice("join", nil, "gossip addresses of other nodes")
+	fs.Int("bootstrap-expect", 1, "nodes that form a new cluster")
+	fs.Int("partitions", 8, "application partitions, fixed at the first start")
+	fs.String("base-url", "", "public URL of the API in answers (default: from the request)")
+	fs.String("pprof-addr", "", "loopback address of the profiler (default: off)")
+	fs.Int("cache-mb", 128, "block cache in MiB")
+	fs.String("log-level", "info", "debug, info, warn or error")
+	fs.String("log-format", "text", "text or json")
+}
+
+// loadConfig merges file, environment and flags, and checks the result.
+func loadConfig(fs *pflag.FlagSet) (serveConfig, error) {
+	var cfg serveConfig
+	k := koanf.New("\x00") // keys are flat
+	path, err := fs.GetString("config")
+	if err != nil {
+		return cfg, err
+	}
+	if path == "" {
+		path = os.Getenv(envPrefix + "CONFIG")
+	}
+	known := append([]string{"config"}, secretKeys...)
+	fs.VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+	if path != "" {
+		if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
+			return cfg, fmt.Errorf("configuration file %s: %w", path, err)
+		}
+		for _, key := range k.Keys() {
+			if !slices.Contains(known, key) {
+				return cfg, fmt.Errorf("configuration file %s: unknown key %q", path, key)
+			}
+		}
+	}
+	environment := env.Provider("\x00", env.Opt{Prefix: envPrefix, TransformFunc: func(name, value string) (string, any) {
+		key := strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(name, envPrefix)), "_", "-")
+		if !slices.Contains(known, key) {
+			return "", nil
+		}
+		if key == "join" {
+			return key, strings.Split(value, ",")
+		}
+		return key, value
+	}})
+	if err := k.Load(environment, nil); err != nil {
+		return cfg, fmt.Errorf("environment: %w", err)
+	}
+	if err := k.Load(posflag.Provider(fs, "\x00", k), nil); err != nil {
+		return cfg, fmt.Errorf("flags: %w", err)
+	}
+	if err := k.Unmarshal("", &cfg); err != nil {
+		return cfg, fmt.Errorf("configuration: %w", err)
+	}
+	return cfg, cfg.check()
+}
+
+func (c *serveConfig) check() error {
+	switch {
+	case c.DataDir == "":
+		return fmt.Errorf("--data-dir is empty")
+	case c.BootstrapExpect != 1:
+		return fmt.Errorf("--bootstrap-expect is %d: this version runs as a single node", c.BootstrapExpect)
+	case len(c.Join) > 0:
+		return fmt.Errorf("--join is set: this version runs as a single node")
+	case c.Partitions < 1 || c.Partitions > 1024:
+		return fmt.Errorf("--partitions is %d, want 1 to 1024", c.Partitions)
+	case c.CacheMB < 8 || c.CacheMB > 1<<20:
+		return fmt.Errorf("--cache-mb is %d, want 8 to 1048576", c.CacheMB)
+	case c.LogFormat != "text" && c.LogFormat != "json":
+		return fmt.Errorf("--log-format is %q, want text or json", c.LogFormat)
+	}
+	if _, _, err := net.SplitHostPort(c.HTTPAddr); err != nil {
+		return fmt.Errorf("--http-addr: %w", err)
+	}
+	if c.PprofAddr != "" {
+		host, _, err := net.SplitHostPort(c.PprofAddr)
+		if err != nil {
+			return fmt.Errorf("--pprof-addr: %w", err)
+		}
+		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			return fmt.Errorf("--pprof-addr is %s, want a loopback address", c.PprofAddr)
+		}
+	}
+	_, err := c.level()
+	return err
+}
+
+func (c *serveConfig) level() (slog.Level, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		return 0, fmt.Errorf("--log-level is %q, want debug, info, warn or error", c.LogLevel)
+	}
+	return level, nil
+}
+
+func (c *serveConfig) logger(w *os.File) *slog.Logger {
+	level, err := c.level()
+	if err != nil {
+		level = slog.LevelInfo // check has refused this already
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}

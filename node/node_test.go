@@ -1,0 +1,221 @@
+package node_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/trellisdb/trellis/node"
+	"github.com/trellisdb/trellis/raftfsm/command"
+	"github.com/trellisdb/trellis/storage"
+	"github.com/trellisdb/trellis/storage/entity"
+	"github.com/trellisdb/trellis/storage/fault"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func testConfig(t testing.TB, dir string) node.Config {
+	cfg := node.DefaultConfig(dir)
+	cfg.Partitions = 2
+	cfg.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	cfg.Halt = func(err error) { t.Errorf("halt: %v", err) }
+	return cfg
+}
+
+func start(t testing.TB, dir string) *node.Node {
+	t.Helper()
+	n, err := node.Start(context.Background(), testConfig(t, dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stop(t, n) })
+	return n
+}
+
+func stop(t testing.TB, n *node.Node) {
+	t.Helper()
+	if err := n.Close(context.Background()); err != nil {
+		t.Errorf("close: %v", err)
+	}
+}
+
+var items = command.Rules{Collection: "items", Type: "item", Unique: []string{"name"}}
+
+func create(name string) command.Command {
+	id := entity.NewID()
+	ms, _ := id.Time()
+	return command.Command{Op: command.CreateEntities{Rules: items, Items: []command.NewEntity{{
+		ID: id, Created: ms, Modified: ms, JSON: fmt.Appendf(nil, `{"name":%q}`, name),
+	}}}}
+}
+
+// newApp creates an organisation with one application and returns its number.
+func newApp(t testing.TB, n *node.Node, name string) entity.AppID {
+	t.Helper()
+	p, err := n.ChoosePartition()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := n.Propose(t.Context(), entity.Management, command.Command{Op: command.CreateOrganization{
+		Name:         name,
+		Organization: command.NewEntity{ID: entity.NewID(), JSON: fmt.Appendf(nil, `{"name":%q}`, name)},
+		Owner:        &command.NewEntity{ID: entity.NewID(), JSON: fmt.Appendf(nil, `{"username":%q,"email":"%s@example.org"}`, name, name)},
+		Application:  &command.NewApplication{ID: entity.NewID(), Name: "sandbox", Partition: p, Secret: "secret", Open: true},
+	}})
+	if err != nil || out.Fault != nil {
+		t.Fatalf("create organisation: %v %v", err, out.Fault)
+	}
+	var number entity.AppID
+	if _, err := fmt.Sscanf(between(string(out.Entities[2].JSON), `"number":`), "%d", &number); err != nil {
+		t.Fatalf("application record %s: %v", out.Entities[2].JSON, err)
+	}
+	return number
+}
+
+func between(s, after string) string {
+	for i := range s {
+		if len(s[i:]) > len(after) && s[i:i+len(after)] == after {
+			return s[i+len(after):]
+		}
+	}
+	return ""
+}
+
+func count(t testing.TB, n *node.Node, app entity.AppID, c node.Consistency) uint64 {
+	t.Helper()
+	view, err := n.View(t.Context(), app, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := view.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	collection, _, err := storage.ReadCollection(view, app, "items")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return collection.Count
+}
+
+func TestAcknowledgedIsVisibleAndSurvivesARestart(t *testing.T) {
+	dir := t.TempDir()
+	n := start(t, dir)
+	id, cluster := n.ID(), n.Cluster()
+	var apps []entity.AppID
+	for i := range 4 {
+		apps = append(apps, newApp(t, n, fmt.Sprintf("org%d", i)))
+	}
+	for i := range 20 {
+		for _, app := range apps {
+			out, err := n.Propose(t.Context(), app, create(fmt.Sprint("thing", i)))
+			if err != nil || out.Fault != nil {
+				t.Fatalf("create: %v %v", err, out.Fault)
+			}
+			if got := count(t, n, app, node.Linearizable); got != uint64(i+1) {
+				t.Fatalf("after %d creates a view shows %d", i+1, got)
+			}
+		}
+	}
+	stop(t, n)
+	n = start(t, dir)
+	if n.ID() != id || n.Cluster() != cluster {
+		t.Errorf("restarted as node %s of cluster %s, was %s of %s", n.ID(), n.Cluster().ID, id, cluster.ID)
+	}
+	for _, app := range apps {
+		for _, c := range []node.Consistency{node.Linearizable, node.Stale} {
+			if got := count(t, n, app, c); got != 20 {
+				t.Errorf("application %d has %d entities after a restart, want 20", app, got)
+			}
+		}
+	}
+}
+
+func TestOneOfManyConcurrentCreatorsOfANameWins(t *testing.T) {
+	n := start(t, t.TempDir())
+	app := newApp(t, n, "acme")
+	for round := range 5 {
+		results := make(chan fault.Code, 32)
+		var wg sync.WaitGroup
+		for range cap(results) {
+			wg.Go(func() {
+				out, err := n.Propose(t.Context(), app, create(fmt.Sprint("name", round)))
+				if err != nil {
+					t.Errorf("propose: %v", err)
+				}
+				if out.Fault != nil {
+					results <- out.Fault.Code
+				} else {
+					results <- ""
+				}
+			})
+		}
+		wg.Wait()
+		close(results)
+		got := map[fault.Code]int{}
+		for code := range results {
+			got[code]++
+		}
+		if got[""] != 1 || got[fault.Duplicate] != 31 {
+			t.Fatalf("round %d: outcomes %v, want one success and 31 duplicates", round, got)
+		}
+	}
+}
+
+// A request that is sent again with its id has its effect once, and the same answer.
+func TestRetryWithTheSameRequestIDHasOneEffect(t *testing.T) {
+	n := start(t, t.TempDir())
+	app := newApp(t, n, "acme")
+	cmd := create("milk")
+	cmd.Request = command.RequestID(entity.NewID())
+	for range 3 {
+		out, err := n.Propose(t.Context(), app, cmd)
+		if err != nil || out.Fault != nil || len(out.Entities) != 1 {
+			t.Fatalf("create: %v %+v", err, out)
+		}
+	}
+	if got := count(t, n, app, node.Linearizable); got != 1 {
+		t.Errorf("%d entities after three sends of one request", got)
+	}
+}
+
+func TestStoppedNodeRefuses(t *testing.T) {
+	n := start(t, t.TempDir())
+	app := newApp(t, n, "acme")
+	stop(t, n)
+	if _, err := n.Propose(t.Context(), app, create("late")); fault.CodeOf(err) != fault.Stopping {
+		t.Errorf("propose after close: %v", err)
+	}
+}
+
+func TestUnknownApplicationNumberIsRefused(t *testing.T) {
+	n := start(t, t.TempDir())
+	if _, err := n.Propose(t.Context(), 4711, create("x")); fault.CodeOf(err) != fault.NotFound {
+		t.Errorf("propose: %v", err)
+	}
+	if _, err := n.View(t.Context(), 4711, node.Linearizable); fault.CodeOf(err) != fault.NotFound {
+		t.Errorf("view: %v", err)
+	}
+}
+
+func BenchmarkPropose(b *testing.B) {
+	n := start(b, b.TempDir())
+	app := newApp(b, n, "acme")
+	b.ReportAllocs()
+	b.SetParallelism(32)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			out, err := n.Propose(context.Background(), app, create(entity.NewID().String()))
+			if err != nil || out.Fault != nil {
+				b.Errorf("create: %v %v", err, out.Fault)
+				return
+			}
+		}
+	})
+}
