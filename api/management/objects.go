@@ -83,6 +83,9 @@ func historySize(properties []byte) int64 {
 		return 0
 	}
 	p := v.Get("passwordHistorySize")
+	if p == nil {
+		return 0
+	}
 	if n, err := p.Int64(); err == nil {
 		return n
 	}

@@ -44,6 +44,9 @@ type serveConfig struct {
 	ClusterSecret     string `koanf:"cluster-secret"`
 }
 
+// defaultSuperuser is the name of the superuser if none is configured.
+const defaultSuperuser = "superuser"
+
 // secretKeys have no flag.
 var secretKeys = []string{"superuser-name", "superuser-password", "cluster-secret"}
 
@@ -105,6 +108,9 @@ func loadConfig(fs *pflag.FlagSet) (serveConfig, error) {
 	}
 	if err := k.Unmarshal("", &cfg); err != nil {
 		return cfg, fmt.Errorf("configuration: %w", err)
+	}
+	if cfg.SuperuserName == "" {
+		cfg.SuperuserName = defaultSuperuser
 	}
 	return cfg, cfg.check()
 }

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/common/expfmt"
+
+	"github.com/trellisdb/trellis/api"
+	"github.com/trellisdb/trellis/node"
+)
+
+// metrics renders what the node and the API count, for Prometheus.
+type metrics struct{ registry *prometheus.Registry }
+
+func newMetrics(n *node.Node, stats func() api.Stats) *metrics {
+	m := &metrics{registry: prometheus.NewRegistry()}
+	m.registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		&collector{node: n, stats: stats},
+	)
+	return m
+}
+
+// render returns all metrics in the text format.
+func (m *metrics) render() (contentType string, body []byte) {
+	families, err := m.registry.Gather()
+	var out bytes.Buffer
+	if err != nil {
+		fmt.Fprintf(&out, "# %v\n", err)
+	}
+	format := expfmt.NewFormat(expfmt.TypeTextPlain)
+	encoder := expfmt.NewEncoder(&out, format)
+	for _, family := range families {
+		if err := encoder.Encode(family); err != nil {
+			fmt.Fprintf(&out, "# %v\n", err)
+		}
+	}
+	return string(format), out.Bytes()
+}
+
+// collector turns the figures of node and API into metrics at each scrape.
+type collector struct {
+	node  *node.Node
+	stats func() api.Stats
+}
+
+type description struct {
+	*prometheus.Desc
+	kind prometheus.ValueType
+}
+
+func gauge(name, help string, labels ...string) description {
+	return description{prometheus.NewDesc("trellis_"+name, help, labels, nil), prometheus.GaugeValue}
+}
+
+func counter(name, help string, labels ...string) description {
+	return description{prometheus.NewDesc("trellis_"+name, help, labels, nil), prometheus.CounterValue}
+}
+
+// Describe implements prometheus.Collector: the metrics are made at each scrape.
+func (c *collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	send := func(d description, value float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d.Desc, d.kind, value, labels...)
+	}
+	for _, p := range c.node.Partitions() {
+		label := fmt.Sprint(p.Partition)
+		send(gauge("partition_ready", "1 if the partition has a leader here and serves; 0 means its requests get 503.", "partition"), toFloat(p.Ready), label)
+		send(gauge("partition_applied_index", "Last log entry whose effect is in the state.", "partition"), float64(p.Applied), label)
+		send(gauge("partition_marker_index", "Log entry up to which the state was last made durable; replay after a crash begins here.", "partition"), float64(p.Marker), label)
+		send(gauge("queue_commands", "Writes waiting or under way; a rise means the disk or apply is slower than the clients.", "partition"), float64(p.Queued), label)
+		send(counter("queue_accepted_total", "Writes taken into the queue.", "partition"), float64(p.Accepted), label)
+		send(counter("queue_refused_total", "Writes refused with 503 because the queue was full.", "partition"), float64(p.Refused), label)
+		send(counter("log_entries_total", "Entries proposed; accepted writes divided by it is how many share one sync.", "partition"), float64(p.Entries), label)
+		send(counter("log_bytes_total", "Bytes appended to the log.", "partition"), float64(p.LogBytes), label)
+	}
+	s := c.node.Storage()
+	send(gauge("disk_bytes", "Bytes of both databases on disk."), float64(s.DiskBytes))
+	send(gauge("state_disk_bytes", "Bytes of the state database on disk."), float64(s.StateDiskBytes))
+	send(gauge("cache_bytes", "Bytes in the block cache."), float64(s.CacheBytes))
+	send(gauge("memtable_bytes", "Bytes of changes held in memory before they are flushed."), float64(s.MemtableBytes))
+	send(counter("compactions_total", "Compactions of both databases."), float64(s.Compactions))
+	send(gauge("l0_files", "Tables not yet compacted; a steady rise means compaction falls behind."), float64(s.L0Files))
+	a := c.stats()
+	send(gauge("http_connections", "Open connections of the API."), float64(a.Connections))
+	send(gauge("http_body_bytes", "Memory held for request bodies."), float64(a.BodyBytes))
+	send(counter("http_panics_total", "Requests that ended in a panic; every one is a defect."), float64(a.Panics))
+	for class, n := range a.Replies {
+		if class > 0 {
+			send(counter("http_replies_total", "Replies by class of their status.", "class"), float64(n), fmt.Sprintf("%dxx", class))
+		}
+	}
+}
+
+func toFloat(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
