@@ -16,8 +16,8 @@ import (
 var ErrNotSent = errors.New("request was not sent")
 
 const (
-	maxBodyBytes    = 64 << 20        // an answer above this is refused rather than stored
-	deadlineRenewal = 2 * time.Second // deadlines are moved this seldom: a timer per request costs more than it brings
+	maxBodyBytes  = 64 << 20        // an answer above this is refused rather than stored
+	seldomRenewed = 2 * time.Second // deadlines are moved this seldom: a timer per request costs more than it brings
 )
 
 // Conn is one keep-alive connection. It connects when first used and again
@@ -25,6 +25,7 @@ const (
 type Conn struct {
 	addr    string
 	timeout time.Duration
+	renewal time.Duration // how seldom the deadline is moved
 
 	nc      net.Conn
 	br      *bufio.Reader
@@ -33,9 +34,9 @@ type Conn struct {
 }
 
 // NewConn returns a connection to addr, not yet open. A request that takes
-// longer than about timeout fails.
+// longer than timeout, or a little more, fails.
 func NewConn(addr string, timeout time.Duration) *Conn {
-	return &Conn{addr: addr, timeout: timeout}
+	return &Conn{addr: addr, timeout: timeout, renewal: min(seldomRenewed, timeout/2)}
 }
 
 // Close closes the connection; the next request opens a new one.
@@ -56,8 +57,8 @@ func (c *Conn) Do(request []byte) (status int, body []byte, err error) {
 			return 0, nil, err
 		}
 	}
-	if now := time.Now(); now.Sub(c.renewed) > deadlineRenewal {
-		if err := c.nc.SetDeadline(now.Add(c.timeout + deadlineRenewal)); err != nil {
+	if now := time.Now(); now.Sub(c.renewed) > c.renewal {
+		if err := c.nc.SetDeadline(now.Add(c.timeout + c.renewal)); err != nil {
 			return 0, nil, errors.Join(fmt.Errorf("set deadline: %w", err), c.Close())
 		}
 		c.renewed = now

@@ -77,6 +77,7 @@ func (s *Set) find() error {
 	c := client.NewConn(s.target.Addr, s.cfg.Timeout)
 	defer c.Close() //nolint:errcheck // nothing is pending on it
 	missing := s.cfg.Entities
+	clear(s.ids)
 	prefix := strings.TrimSuffix(data.Name(namePrefix, s.cfg.Seed, 0), "0")
 	err := s.target.Walk(c, readCollection, 1000, func(raw json.RawMessage) error {
 		var e struct {
