@@ -18,8 +18,8 @@ type step struct {
 }
 
 // tour reads the steps from the console blocks below the heading "tour" in the
-// README: lines that begin with "$ " (and those after a trailing backslash)
-// are commands, the rest is what they print.
+// README: lines that begin with "$ " are commands, with those after a trailing
+// backslash or within quotes; the rest is what they print.
 func tour(t *testing.T) []step {
 	t.Helper()
 	readme, err := os.ReadFile("../../README.md")
@@ -46,7 +46,8 @@ func tour(t *testing.T) []step {
 			case line != "":
 				steps[len(steps)-1].want += line + "\n"
 			}
-			more = strings.HasSuffix(line, `\`)
+			more = strings.HasSuffix(line, `\`) ||
+				len(steps) > 0 && steps[len(steps)-1].want == "" && strings.Count(steps[len(steps)-1].command, "'")%2 == 1
 		}
 	}
 	return steps
@@ -102,7 +103,7 @@ func compare(got, want string) error {
 	return match("", g, w)
 }
 
-var varying = map[string]bool{"created": true, "modified": true, "timestamp": true, "duration": true, "passwordChanged": true, "size": true}
+var varying = map[string]bool{"created": true, "modified": true, "timestamp": true, "duration": true, "passwordChanged": true, "started": true, "uptime": true}
 
 func match(path string, got, want any) error {
 	switch w := want.(type) {
