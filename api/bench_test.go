@@ -1,0 +1,56 @@
+package api
+
+import (
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// loopConn feeds a server one request over and over, without a socket.
+type loopConn struct {
+	request []byte
+	left    int
+	at      int
+}
+
+func (c *loopConn) Read(p []byte) (int, error) {
+	if c.at == len(c.request) {
+		if c.left--; c.left <= 0 {
+			return 0, io.EOF
+		}
+		c.at = 0
+	}
+	n := copy(p, c.request[c.at:])
+	c.at += n
+	return n, nil
+}
+
+func (c *loopConn) Write(p []byte) (int, error)      { return len(p), nil }
+func (c *loopConn) Close() error                     { return nil }
+func (c *loopConn) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (c *loopConn) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (c *loopConn) SetDeadline(time.Time) error      { return nil }
+func (c *loopConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *loopConn) SetWriteDeadline(time.Time) error { return nil }
+
+func serveLoop(b *testing.B, s *Server, request string) {
+	b.ReportAllocs()
+	b.ResetTimer()
+	if err := s.http.ServeConn(&loopConn{request: []byte(request), left: b.N}); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkBare is what fasthttp alone costs.
+func BenchmarkBare(b *testing.B) {
+	body := make([]byte, 600)
+	bare := &fasthttp.Server{Handler: func(ctx *fasthttp.RequestCtx) { ctx.SetBody(body) }}
+	b.ReportAllocs()
+	b.ResetTimer()
+	if err := bare.ServeConn(&loopConn{request: []byte("GET /acme/shop/items/hammer HTTP/1.1\r\nHost: x\r\n\r\n"), left: b.N}); err != nil {
+		b.Fatal(err)
+	}
+}
