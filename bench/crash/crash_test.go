@@ -95,7 +95,7 @@ func TestVerifyFinds(t *testing.T) {
 		t.Fatal("nothing alive or nothing deleted")
 	}
 	c := client.NewConn(target.Addr, time.Second)
-	defer c.Close() //nolint:errcheck // nothing is pending on it
+	defer c.Close()
 	call := func(method, name string, body any) {
 		t.Helper()
 		if err := target.Call(c, method, target.Path("records", name), body, nil); err != nil {

@@ -57,7 +57,7 @@ func Cities(ctx context.Context, dir string) ([]Place, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open data set: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	places, err := readCities(f)
 	if err != nil {
 		return nil, fmt.Errorf("read data set %s: %w", archive, err)

@@ -266,7 +266,7 @@ func pace(ctx context.Context, n uint64, rate float64, start time.Time, due chan
 				return
 			}
 			ts := syscall.NsecToTimespec(int64(min(wait, 10*time.Millisecond)))
-			if err := syscall.Nanosleep(&ts, nil); err != nil && err != syscall.EINTR {
+			if err := syscall.Nanosleep(&ts, nil); err != nil && !errors.Is(err, syscall.EINTR) {
 				time.Sleep(wait)
 			}
 		}

@@ -115,7 +115,8 @@ func (w *worker) get() {
 
 func (w *worker) getID(n uint64) load.Outcome {
 	w.get()
-	w.buf = append(append(w.buf, '/'), w.set.ids[n]...)
+	w.buf = append(w.buf, '/')
+	w.buf = append(w.buf, w.set.ids[n]...)
 	w.buf = append(w.buf, w.tail...)
 	w.want = w.set.ids[n]
 	o, _ := w.send()
@@ -124,7 +125,9 @@ func (w *worker) getID(n uint64) load.Outcome {
 
 func (w *worker) getName(n uint64) load.Outcome {
 	w.get()
-	w.buf = append(append(append(w.buf, '/'), data.Name(namePrefix, w.set.cfg.Seed, n)...), w.tail...)
+	w.buf = append(w.buf, '/')
+	w.buf = append(w.buf, data.Name(namePrefix, w.set.cfg.Seed, n)...)
+	w.buf = append(w.buf, w.tail...)
 	w.want = w.set.ids[n]
 	o, _ := w.send()
 	return o
@@ -143,7 +146,9 @@ func (w *worker) create() load.Outcome {
 	n := w.set.created.Add(1)
 	w.body = data.AppendEntity(w.body[:0], "order", w.set.run, n)
 	w.buf = client.AppendRequest(w.buf[:0], http.MethodPost, w.set.createPath, w.set.target.Addr, w.set.target.Token, w.body)
-	w.want = append(append(append(w.want[:0:0], '"'), data.Name("order", w.set.run, n)...), '"')
+	w.want = append(w.want[:0], '"')
+	w.want = append(w.want, data.Name("order", w.set.run, n)...)
+	w.want = append(w.want, '"')
 	o, _ := w.send()
 	return o
 }
@@ -154,7 +159,8 @@ func (w *worker) list() load.Outcome {
 	w.buf = append(w.buf, "?limit="...)
 	w.buf = strconv.AppendInt(w.buf, int64(w.set.cfg.PageSize), 10)
 	if len(w.cursor) > 0 {
-		w.buf = append(append(w.buf, "&cursor="...), w.cursor...)
+		w.buf = append(w.buf, "&cursor="...)
+		w.buf = append(w.buf, w.cursor...)
 	}
 	w.buf = append(w.buf, w.tail...)
 	w.want = nil

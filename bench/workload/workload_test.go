@@ -54,7 +54,7 @@ func TestPrepareStoresOnceAndFindsAgain(t *testing.T) {
 	}
 	prepare(t, target, 1500) // more of the same seed: those there are kept
 	c := client.NewConn(target.Addr, time.Second)
-	defer c.Close() //nolint:errcheck // nothing is pending on it
+	defer c.Close()
 	counts, err := target.Counts(c)
 	if err != nil || counts[readCollection] != 1500 {
 		t.Errorf("%d entities, %v; want 1500", counts[readCollection], err)
@@ -97,7 +97,7 @@ func TestWorkersCreateUnderDifferentNames(t *testing.T) {
 		}
 	}
 	c := client.NewConn(target.Addr, time.Second)
-	defer c.Close() //nolint:errcheck // nothing is pending on it
+	defer c.Close()
 	if counts, err := target.Counts(c); err != nil || counts[createCollection] != 100 {
 		t.Errorf("%d created, %v; want 100", counts[createCollection], err)
 	}
