@@ -1,10 +1,11 @@
 package storage
 
 import (
-	"errors"
+	"bytes"
+	"encoding/binary"
 	"fmt"
+	"hash/maphash"
 	"slices"
-	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -12,128 +13,215 @@ import (
 	"github.com/trellisdb/trellis/storage/keys"
 )
 
-// Batch gathers the changes of one apply and commits them in one step. It is
-// its own overlay: Get sees what the batch has set and deleted. Only the last
-// operation on a key is written, and keys are written in order, for the
-// memtable's sake. Not safe for concurrent use.
+// Batch collects changes of one partition that become visible together or not
+// at all. Reads through it see its own changes. It is not safe for concurrent
+// use; one batch is reused for many commits with Reset.
+//
+// The batch is the overlay: an operation on a key replaces the one before it,
+// and Pebble gets each key once, in order, which is what its memtable likes.
 type Batch struct {
-	state     *State
-	partition entity.Partition
-	ops       map[string]operation
-	arena     []byte // values; an operation names its part, so growing is safe
-	ranges    []keyRange
-	order     []string // scratch of Commit
+	state *State
+	p     entity.Partition
+
+	ops    []operation
+	arena  []byte   // keys and values of ops
+	table  []uint32 // open addressing: 1 + position in ops, 0 is empty
+	seed   maphash.Seed
+	ranges [][2][]byte // deleted before anything else
+
+	order []uint32 // scratch of Commit
+	wire  *pebble.Batch
 }
 
+// operation is a set or a delete. Offsets are into the arena.
 type operation struct {
-	from, to int // of the arena
-	deleted  bool
+	key, keyEnd     uint32
+	value, valueEnd uint32
+	deleted         bool
 }
 
-type keyRange struct{ lower, upper []byte }
+// maxBatch bounds the arena, whose offsets are 32 bits.
+const maxBatch = 1 << 31
 
-// NewBatch returns an empty batch of a partition's changes.
+// maxKept is how large an arena a batch keeps over Reset.
+const maxKept = 4 << 20
+
+// NewBatch returns an empty batch of a partition.
 func (s *State) NewBatch(p entity.Partition) *Batch {
-	return &Batch{state: s, partition: p, ops: make(map[string]operation)}
+	s.part(p)
+	return &Batch{state: s, p: p, seed: maphash.MakeSeed(), table: make([]uint32, 256)}
 }
 
 // Partition returns the partition the batch changes.
-func (b *Batch) Partition() entity.Partition { return b.partition }
+func (b *Batch) Partition() entity.Partition { return b.p }
 
-// Len returns the number of keys the batch changes.
+// Len returns how many keys the batch sets or deletes.
 func (b *Batch) Len() int { return len(b.ops) }
 
-// Get appends the value of key to dst, as it will be once the batch is
-// committed.
+func (b *Batch) keyOf(op *operation) []byte   { return b.arena[op.key:op.keyEnd] }
+func (b *Batch) valueOf(op *operation) []byte { return b.arena[op.value:op.valueEnd] }
+
+// slot returns the place of key in the table: its own, or the empty one where
+// it belongs.
+func (b *Batch) slot(key []byte) int {
+	mask := len(b.table) - 1
+	for i := int(maphash.Bytes(b.seed, key)) & mask; ; i = (i + 1) & mask {
+		if n := b.table[i]; n == 0 || bytes.Equal(b.keyOf(&b.ops[n-1]), key) {
+			return i
+		}
+	}
+}
+
+// Get appends the value of key to dst and reports whether the key exists, as if
+// the batch were committed. Keys inside a range deleted by this batch must not
+// be read unless the batch has set or deleted them since.
 func (b *Batch) Get(dst, key []byte) ([]byte, bool, error) {
-	if op, ok := b.ops[string(key)]; ok {
+	if n := b.table[b.slot(key)]; n != 0 {
+		op := &b.ops[n-1]
 		if op.deleted {
 			return dst, false, nil
 		}
-		return append(dst, b.arena[op.from:op.to]...), true, nil
+		return append(dst, b.valueOf(op)...), true, nil
+	}
+	if !inPartition(key, b.p) {
+		return dst, false, fmt.Errorf("partition %d: key %x belongs to another", b.p, key)
 	}
 	return get(b.state.db, dst, key)
 }
 
-// Set puts a value under a key. It copies both.
-func (b *Batch) Set(key, value []byte) {
-	from := len(b.arena)
-	b.arena = append(b.arena, value...)
-	b.ops[string(key)] = operation{from: from, to: len(b.arena)}
+// Set gives key a value. It copies both. It panics on a key of another partition.
+func (b *Batch) Set(key, value []byte) { b.put(key, value, false) }
+
+// Delete removes key. It panics on a key of another partition.
+func (b *Batch) Delete(key []byte) { b.put(key, nil, true) }
+
+// SetApplied notes the log index that the batch brings the partition to.
+func (b *Batch) SetApplied(index uint64) {
+	var key [16]byte
+	var value [8]byte
+	binary.BigEndian.PutUint64(value[:], index)
+	b.Set(keys.AppendApplied(key[:0], b.p), value[:])
 }
 
-// Delete removes a key.
-func (b *Batch) Delete(key []byte) { b.ops[string(key)] = operation{deleted: true} }
-
-// DeleteRange removes the keys [lower, upper), before the batch's sets and
-// deletes take effect, and whatever order they were called in. Get does not
-// know of it: keys in the range must not be read in the same batch.
+// DeleteRange removes all keys in [lower, upper), before the batch's sets and
+// deletes take effect, in whatever order they were called. It copies both. It
+// panics on a range that leaves the partition.
 func (b *Batch) DeleteRange(lower, upper []byte) {
-	b.ranges = append(b.ranges, keyRange{slices.Clone(lower), slices.Clone(upper)})
+	_, last := keys.PartitionRange(b.p)
+	if !inPartition(lower, b.p) || bytes.Compare(upper, last) > 0 {
+		panic(fmt.Sprintf("partition %d: range [%x, %x) leaves it", b.p, lower, upper))
+	}
+	if bytes.Compare(lower, upper) < 0 {
+		b.ranges = append(b.ranges, [2][]byte{bytes.Clone(lower), bytes.Clone(upper)})
+	}
 }
 
-// Reset empties the batch for another use.
-func (b *Batch) Reset() {
-	clear(b.ops)
-	b.arena, b.ranges, b.order = b.arena[:0], b.ranges[:0], b.order[:0]
+func (b *Batch) put(key, value []byte, deleted bool) {
+	if !inPartition(key, b.p) {
+		panic(fmt.Sprintf("partition %d: key %x belongs to another", b.p, key))
+	}
+	if len(b.arena)+len(key)+len(value) > maxBatch {
+		panic(fmt.Sprintf("partition %d: batch of more than %d bytes", b.p, maxBatch))
+	}
+	i := b.slot(key)
+	if b.table[i] == 0 {
+		op := operation{key: uint32(len(b.arena))}
+		b.arena = append(b.arena, key...)
+		op.keyEnd = uint32(len(b.arena))
+		b.ops = append(b.ops, op)
+		b.table[i] = uint32(len(b.ops))
+		if len(b.ops)*2 > len(b.table) {
+			b.grow()
+			i = b.slot(key)
+		}
+	}
+	op := &b.ops[b.table[i]-1]
+	op.deleted = deleted
+	if room := op.valueEnd - op.value; uint32(len(value)) <= room {
+		op.valueEnd = op.value + uint32(copy(b.arena[op.value:], value))
+		return
+	}
+	op.value = uint32(len(b.arena))
+	b.arena = append(b.arena, value...)
+	op.valueEnd = uint32(len(b.arena))
 }
 
-// Commit makes the changes visible in one step. They are durable once Flush
-// has returned; until then the Raft log is the only copy of what they do. A
-// key outside the batch's partition is an error, and nothing is changed.
-func (b *Batch) Commit() (err error) {
-	lower, upper := keys.PartitionRange(b.partition)
+func (b *Batch) grow() {
+	b.table = make([]uint32, 2*len(b.table))
+	for n := range b.ops {
+		b.table[b.slot(b.keyOf(&b.ops[n]))] = uint32(n + 1)
+	}
+}
+
+// Commit makes the batch visible in one step. An error means that it is not
+// known what a restart would find: the caller halts. The batch is empty only
+// after Reset.
+func (b *Batch) Commit() error {
 	b.order = b.order[:0]
-	size := 0
-	for k, op := range b.ops {
-		if k < string(lower) || (upper != nil && k >= string(upper)) {
-			return fmt.Errorf("partition %d: batch holds a key of another partition: %x", b.partition, k)
-		}
-		b.order = append(b.order, k)
-		size += len(k) + op.to - op.from + 8
+	for n := range b.ops {
+		b.order = append(b.order, uint32(n))
 	}
-	slices.SortFunc(b.order, strings.Compare)
-	batch := b.state.db.NewBatchWithSize(size + 64)
-	defer func() { err = errors.Join(err, batch.Close()) }()
+	slices.SortFunc(b.order, func(x, y uint32) int {
+		return bytes.Compare(b.keyOf(&b.ops[x]), b.keyOf(&b.ops[y]))
+	})
+	if b.wire == nil {
+		b.wire = b.state.db.NewBatchWithSize(len(b.arena) + 16*len(b.ops) + 64)
+	}
+	err := b.encode()
+	if err == nil {
+		err = b.wire.Commit(pebble.NoSync)
+	}
+	if err != nil {
+		return fmt.Errorf("partition %d: commit: %w", b.p, corrupt(err))
+	}
+	// A batch that was committed may belong to the memtable queue: take a new one.
+	err = b.wire.Close()
+	b.wire = nil
+	return err
+}
+
+func (b *Batch) encode() error {
+	b.wire.Reset()
 	for _, r := range b.ranges {
-		if err := batch.DeleteRange(r.lower, r.upper, nil); err != nil {
-			return fmt.Errorf("partition %d: fill batch: %w", b.partition, err)
+		if err := b.wire.DeleteRange(r[0], r[1], nil); err != nil {
+			return err
 		}
 	}
-	for _, k := range b.order {
-		op := b.ops[k]
+	for _, n := range b.order {
+		op := &b.ops[n]
 		if op.deleted {
-			d := batch.DeleteDeferred(len(k))
-			copy(d.Key, k)
-			err = d.Finish()
-		} else {
-			d := batch.SetDeferred(len(k), op.to-op.from)
-			copy(d.Key, k)
-			copy(d.Value, b.arena[op.from:op.to])
-			err = d.Finish()
+			d := b.wire.DeleteDeferred(int(op.keyEnd - op.key))
+			copy(d.Key, b.keyOf(op))
+			if err := d.Finish(); err != nil {
+				return err
+			}
+			continue
 		}
-		if err != nil {
-			return fmt.Errorf("partition %d: fill batch: %w", b.partition, err)
+		d := b.wire.SetDeferred(int(op.keyEnd-op.key), int(op.valueEnd-op.value))
+		copy(d.Key, b.keyOf(op))
+		copy(d.Value, b.valueOf(op))
+		if err := d.Finish(); err != nil {
+			return err
 		}
-	}
-	if err := batch.Commit(pebble.NoSync); err != nil {
-		return fmt.Errorf("partition %d: commit batch: %w", b.partition, err)
 	}
 	return nil
 }
 
-// get appends the value of key to dst.
-func get(r pebble.Reader, dst, key []byte) ([]byte, bool, error) {
-	value, closer, err := r.Get(key)
-	if err != nil {
-		if errors.Is(err, pebble.ErrNotFound) {
-			return dst, false, nil
-		}
-		return dst, false, fmt.Errorf("read key %x: %w", key, classify(err))
+// Reset empties the batch, for another commit.
+func (b *Batch) Reset() {
+	clear(b.table)
+	b.ops, b.ranges = b.ops[:0], b.ranges[:0]
+	if b.arena = b.arena[:0]; cap(b.arena) > maxKept {
+		b.arena, b.ops, b.order, b.table = nil, nil, nil, make([]uint32, 256)
 	}
-	dst = append(dst, value...)
-	if err := closer.Close(); err != nil {
-		return dst, false, fmt.Errorf("read key %x: %w", key, err)
+}
+
+// Close gives the batch back. What it holds is not committed.
+func (b *Batch) Close() error {
+	if b.wire == nil {
+		return nil
 	}
-	return dst, true, nil
+	err := b.wire.Close()
+	b.wire = nil
+	return err
 }

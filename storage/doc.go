@@ -1,18 +1,37 @@
-// Package storage keeps a node's bytes: two Pebble databases shared by all its
-// partitions, beside an identity file and a file of high-water marks.
+// Package storage keeps everything a node has on disk: two Pebble databases
+// shared by all its partitions, beside an identity file and a file of
+// high-water marks.
 //
-// The log DB holds the Raft log and Raft's stable store, with a write-ahead log
-// that is synced before an append returns. The state DB holds everything else
-// and has no write-ahead log: the Raft log is its log. A batch of the state DB
-// carries the applied index of its partition, so after a crash a partition
-// stands at some earlier applied index, whole, and Raft replays the rest. That
-// is sound only while the log reaches back to what the state DB has flushed:
-// Flush first, then let the log go.
+//	identity   who this node is; written last at the first start
+//	LOCK       held while the store is open
+//	state/     state DB: what the state machines have built; no write-ahead log
+//	log/       log DB: Raft logs, votes, markers; every write synced
+//	marks      per partition, how far the log DB had come; kept beside it
+//	spool/     snapshots being sent, received or restored
 //
-// Nothing here decides what a key means; storage/keys draws them, records.go
-// reads the common ones. Nobody else imports Pebble.
+// # Promises
 //
-// Damage is told from absence: a store that is missing while the identity is
-// there, a log shorter than its high-water mark, a state behind its marker is
-// a refusal to open, never an empty store.
+// What Log acknowledges is on disk. What a Batch commits is visible at once and
+// whole, and survives a crash only from the next Flush on: the Raft log is the
+// write-ahead log of the state DB. Therefore the log of a partition is
+// truncated only up to a marker, and a marker is set only when the state DB
+// holds on disk all that the marker covers.
+//
+// Absence is not damage and damage is not absence: a store that is missing
+// beside its identity, a log that has gone back behind its mark and a state
+// behind its marker are refusals to start. A snapshot that was received but
+// not installed before a crash is installed by Open.
+//
+// A disk error or damaged bytes that make it unsafe to go on call Config.Halt.
+// Nothing that waits for a failed write is ever told that it succeeded: if Halt
+// returns, the goroutine that met the error is parked for good.
+//
+// The package knows nothing of Raft and of what keys and values mean to a state
+// machine, apart from the typed reads in records.go. Nobody else imports Pebble.
+//
+// # Locks
+//
+// logPart.mu orders the writes of one partition's log and is held across their
+// sync; marks.mu is taken inside it. State.restores is held while a partition
+// is replaced. No two partitions' locks are ever held together.
 package storage

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -12,278 +13,401 @@ import (
 	"github.com/trellisdb/trellis/storage/fault"
 )
 
-// Kinds of keys in the log DB; docs/format/log.md draws them.
-const (
-	logEntry  = 'l' // partition 4 · 'l' · index 8 → entry
-	logStable = 's' // partition 4 · 's' · name → value
-	logMarker = 'm' // partition 4 · 'm' → index 8 · marker
-)
-
-// LogEntry is one entry of a partition's log.
+// LogEntry is one entry of a partition's Raft log.
 type LogEntry struct {
 	Index uint64
 	Data  []byte
 }
 
-// Log is the log DB. Its methods are safe for concurrent use by different
-// partitions; of one partition at most one call may change it at a time.
+// KV is a key and a value of a partition's stable store.
+type KV struct{ Key, Value []byte }
+
+// ErrNoEntry says that the log holds no entry at an index.
+var ErrNoEntry = errors.New("no such log entry")
+
+// Kinds of keys in the log DB, after the partition.
+const (
+	kindEntry      = 'l' // index 8 → entry
+	kindMarker     = 'm' // → marker
+	kindGeneration = 'g' // → how many synced writes the partition has seen, 8 bytes
+	kindStable     = 's' // name → value
+)
+
+// Log is the log DB: Raft log, stable store and marker of every partition. All
+// that its methods acknowledge is on disk, except where they say otherwise.
+// Writers of different partitions share syncs. It is safe for concurrent use.
 type Log struct {
+	store *Store
 	db    *pebble.DB
 	marks *marks
-	halt  func(error)
 
-	mu     sync.RWMutex
-	bounds map[entity.Partition]logBounds
+	parts struct {
+		sync.RWMutex
+		m map[entity.Partition]*logPart
+	}
 }
 
-// logBounds are the first and last index of a log, both 0 if it is empty.
-// There may be gaps between them, after a received snapshot.
-type logBounds struct{ first, last, marker uint64 }
+// logPart is what is kept in memory of one partition.
+type logPart struct {
+	p    entity.Partition
+	mu   sync.Mutex    // orders writes; held across their sync
+	gen  uint64        // of the newest write; guarded by mu
+	mark atomic.Uint64 // index of the marker
 
-// openLog opens the log DB and compares every partition's last index with its
-// high-water mark.
-func openLog(cfg *Config, dir string, cache *pebble.Cache, m *marks, fresh bool) (*Log, error) {
-	o := baseOptions(cfg, cache, "log")
-	o.MemTableSize = cfg.LogMemtableBytes
-	o.ErrorIfNotExists = !fresh
-	db, err := pebble.Open(dir, o)
-	if err != nil {
-		return nil, openError("log", err)
+	first, last atomic.Uint64 // log indexes; 0 and 0: empty
+	bytes       atomic.Uint64 // of entries appended since the marker
+}
+
+// openLog opens the log DB. A large memtable lets most entries be deleted
+// before they are flushed.
+func openLog(s *Store, exists bool) (*Log, error) {
+	l := &Log{store: s}
+	l.parts.m = make(map[entity.Partition]*logPart)
+	var err error
+	if l.marks, err = openMarks(s.fs, s.path(marksName), exists); err != nil {
+		return nil, err
 	}
-	l := &Log{db: db, marks: m, halt: cfg.Halt, bounds: map[entity.Partition]logBounds{}}
-	if err := l.load(fresh); err != nil {
-		return nil, errors.Join(err, db.Close())
+	l.db, err = pebble.Open(s.path(logName), s.options("log", s.cfg.LogMemtableBytes, exists))
+	if err == nil {
+		err = l.load()
+	}
+	if err != nil {
+		return nil, errors.Join(openError(err), l.close())
 	}
 	return l, nil
 }
 
-// load finds the bounds of every partition that has keys or a mark.
-func (l *Log) load(fresh bool) error {
+func (l *Log) close() error {
+	var err error
+	if l.db != nil {
+		err = l.db.Close()
+	}
+	return errors.Join(err, l.marks.close())
+}
+
+// load finds the partitions the log DB holds and how far each has come.
+func (l *Log) load() error {
 	it, err := l.db.NewIter(nil)
 	if err != nil {
-		return fmt.Errorf("read log database: %w", classify(err))
+		return err
 	}
 	for ok := it.First(); ok; {
-		if fresh {
-			return errors.Join(damaged("the log database holds entries, but the file %s is missing", identityName), it.Close())
+		p := entity.Partition(binary.BigEndian.Uint32(it.Key()))
+		if p > maxPartition || len(it.Key()) < 5 {
+			return errors.Join(fault.New(fault.Corrupt, "key %x", it.Key()), it.Close())
 		}
-		p, valid := partitionOf(it.Key())
-		if !valid {
-			return errors.Join(damaged("log database: key %x", it.Key()), it.Close())
-		}
-		b, err := l.readBounds(p)
-		if err != nil {
+		if err := l.loadPart(p); err != nil {
 			return errors.Join(err, it.Close())
 		}
-		l.bounds[p] = b
 		ok = it.SeekGE(binary.BigEndian.AppendUint32(nil, uint32(p)+1))
 	}
-	if err := it.Close(); err != nil {
-		return fmt.Errorf("read log database: %w", classify(err))
+	return errors.Join(it.Error(), it.Close())
+}
+
+func (l *Log) loadPart(p entity.Partition) error {
+	part := &logPart{p: p}
+	l.parts.m[p] = part
+	raw, ok, err := get(l.db, nil, logKey(nil, p, kindGeneration))
+	if err != nil {
+		return err
 	}
-	for p, mark := range l.marks.last {
-		if have := max(l.bounds[p].last, l.bounds[p].marker); have < mark {
-			return damaged("partition %d: the log ends at %d, but entries up to %d were acknowledged: its newest part is damaged", p, have, mark)
+	if ok {
+		if len(raw) != 8 {
+			return fault.New(fault.Corrupt, "partition %d: generation of %d bytes", p, len(raw))
 		}
+		part.gen = binary.BigEndian.Uint64(raw)
+	}
+	m, _, err := l.Marker(p)
+	if err != nil {
+		return err
+	}
+	part.mark.Store(m.Index)
+	return l.loadBounds(part)
+}
+
+func (l *Log) loadBounds(part *logPart) (err error) {
+	it, err := l.db.NewIter(&pebble.IterOptions{
+		LowerBound: logKey(nil, part.p, kindEntry), UpperBound: logKey(nil, part.p, kindEntry+1),
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, it.Error(), it.Close()) }()
+	var first, last uint64
+	if it.First() {
+		if first, err = indexOf(it.Key()); err != nil {
+			return err
+		}
+	}
+	if it.Last() {
+		if last, err = indexOf(it.Key()); err != nil {
+			return err
+		}
+	}
+	part.first.Store(first)
+	part.last.Store(last)
+	return nil
+}
+
+func logKey(dst []byte, p entity.Partition, kind byte) []byte {
+	return append(binary.BigEndian.AppendUint32(dst, uint32(p)), kind)
+}
+
+func entryKey(dst []byte, p entity.Partition, index uint64) []byte {
+	return binary.BigEndian.AppendUint64(logKey(dst, p, kindEntry), index)
+}
+
+func indexOf(key []byte) (uint64, error) {
+	if len(key) != 13 || key[4] != kindEntry {
+		return 0, fault.New(fault.Corrupt, "log DB: key %x", key)
+	}
+	return binary.BigEndian.Uint64(key[5:]), nil
+}
+
+func (l *Log) part(p entity.Partition) *logPart {
+	l.parts.RLock()
+	part := l.parts.m[p]
+	l.parts.RUnlock()
+	if part != nil {
+		return part
+	}
+	if p > maxPartition {
+		panic(fmt.Sprintf("partition %d: numbers end at %d", p, maxPartition))
+	}
+	l.parts.Lock()
+	defer l.parts.Unlock()
+	if part = l.parts.m[p]; part == nil {
+		part = &logPart{p: p}
+		l.parts.m[p] = part
+	}
+	return part
+}
+
+// Partitions returns the partitions that the log DB or the marks know, in order.
+func (l *Log) Partitions() []entity.Partition {
+	var all []entity.Partition
+	l.parts.RLock()
+	defer l.parts.RUnlock()
+	for p := entity.Partition(0); p <= maxPartition; p++ {
+		if l.parts.m[p] != nil || l.marks.read[p].Generation > 0 {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// checkMark compares a partition's log with its high-water mark.
+func (l *Log) checkMark(p entity.Partition) error {
+	mark, ok := l.marks.read[p]
+	if !ok {
+		return nil
+	}
+	part := l.part(p)
+	missing := part.last.Load() < mark.Last && part.mark.Load() < mark.Last // and not truncated behind the marker
+	if part.gen < mark.Generation || (part.gen == mark.Generation && missing) {
+		return fault.New(fault.Corrupt,
+			"partition %d: the log DB has lost synced writes: it ends at entry %d of generation %d, its mark says entry %d of generation %d",
+			p, part.last.Load(), part.gen, mark.Last, mark.Generation)
 	}
 	return nil
 }
 
-func partitionOf(k []byte) (entity.Partition, bool) {
-	if len(k) < 5 {
-		return 0, false
+// commit syncs a batch of a partition whose lock is held, and moves its mark.
+func (l *Log) commit(part *logPart, b *pebble.Batch, last uint64) error {
+	var value [8]byte
+	var key [5]byte
+	binary.BigEndian.PutUint64(value[:], part.gen+1)
+	err := b.Set(logKey(key[:0], part.p, kindGeneration), value[:], nil)
+	if err == nil {
+		err = b.Commit(pebble.Sync)
 	}
-	return entity.Partition(binary.BigEndian.Uint32(k)), true
-}
-
-func (l *Log) readBounds(p entity.Partition) (b logBounds, err error) {
-	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: entryKey(p, 0), UpperBound: logKey(p, logEntry+1)})
-	if err != nil {
-		return b, fmt.Errorf("partition %d: read log: %w", p, classify(err))
+	if err = errors.Join(err, b.Close()); err != nil {
+		return l.failed(part.p, err)
 	}
-	defer func() {
-		if cerr := it.Close(); cerr != nil {
-			err = errors.Join(err, fmt.Errorf("partition %d: read log: %w", p, classify(cerr)))
-		}
-	}()
-	if it.First() {
-		b.first = binary.BigEndian.Uint64(it.Key()[5:])
-		if it.Last() {
-			b.last = binary.BigEndian.Uint64(it.Key()[5:])
-		}
+	part.gen++
+	if err := l.marks.set(Mark{Partition: part.p, Generation: part.gen, Last: last}); err != nil {
+		return l.failed(part.p, fmt.Errorf("write mark: %w", err))
 	}
-	b.marker, _, err = l.Marker(p)
-	return b, err
+	return nil
 }
 
-func logKey(p entity.Partition, kind byte) []byte {
-	return append(binary.BigEndian.AppendUint32(make([]byte, 0, 16), uint32(p)), kind)
+// failed halts: what a restart would find is not known.
+func (l *Log) failed(p entity.Partition, err error) error {
+	err = fmt.Errorf("partition %d: write to the log DB: %w", p, corrupt(err))
+	l.store.Halt(err)
+	return err
 }
 
-func entryKey(p entity.Partition, index uint64) []byte {
-	return binary.BigEndian.AppendUint64(logKey(p, logEntry), index)
-}
-
-func (l *Log) boundsOf(p entity.Partition) logBounds {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return l.bounds[p]
-}
-
-func (l *Log) changeBounds(p entity.Partition, change func(*logBounds)) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	b := l.bounds[p]
-	change(&b)
-	l.bounds[p] = b
-}
-
-// First returns the first index in a partition's log, 0 if it is empty.
-func (l *Log) First(p entity.Partition) uint64 { return l.boundsOf(p).first }
-
-// Last returns the last index in a partition's log, 0 if it is empty.
-func (l *Log) Last(p entity.Partition) uint64 { return l.boundsOf(p).last }
-
-// Append writes entries in ascending order and returns once they are on disk.
-// Concurrent appends, of any partitions, share one sync.
-func (l *Log) Append(p entity.Partition, entries []LogEntry) error {
-	return l.AppendWith(p, entries, nil)
-}
-
-// Stable is a value of Raft's stable store.
-type Stable struct {
-	Name  string
-	Value []byte
-}
-
-// AppendWith writes entries and stable values in one step and returns once
-// they are on disk.
-func (l *Log) AppendWith(p entity.Partition, entries []LogEntry, stable []Stable) error {
+// Append stores entries, and stable values with them if there are any, in one
+// synced commit. Entries at indexes that exist are overwritten; gaps are allowed.
+func (l *Log) Append(p entity.Partition, entries []LogEntry, stable ...KV) error {
 	if len(entries) == 0 && len(stable) == 0 {
 		return nil
 	}
-	err := l.commit(func(b *pebble.Batch) error {
-		for i := range entries {
-			if err := b.Set(entryKey(p, entries[i].Index), entries[i].Data, nil); err != nil {
-				return err
-			}
-		}
-		for _, s := range stable {
-			if err := b.Set(append(logKey(p, logStable), s.Name...), s.Value, nil); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("partition %d: append to log: %w", p, err)
+	size := 64
+	for i := range entries {
+		size += len(entries[i].Data) + 32
 	}
-	if len(entries) == 0 {
-		return nil
-	}
-	first, last := entries[0].Index, entries[len(entries)-1].Index
-	l.changeBounds(p, func(b *logBounds) {
-		if b.first == 0 || first < b.first {
-			b.first = first
+	part := l.part(p)
+	part.mu.Lock()
+	defer part.mu.Unlock()
+	b := l.db.NewBatchWithSize(size)
+	first, last := part.first.Load(), part.last.Load()
+	var key [13]byte
+	for i := range entries {
+		e := &entries[i]
+		if e.Index == 0 {
+			return errors.Join(fmt.Errorf("partition %d: log entry at index 0", p), b.Close())
 		}
-		b.last = max(b.last, last)
-	})
-	if err := l.marks.set(p, max(last, l.marks.get(p)), false); err != nil {
-		l.halt(err)
+		if err := b.Set(entryKey(key[:0], p, e.Index), e.Data, nil); err != nil {
+			return l.failed(p, errors.Join(err, b.Close()))
+		}
+		if first == 0 || e.Index < first {
+			first = e.Index
+		}
+		last = max(last, e.Index)
+	}
+	if err := setStable(b, p, stable); err != nil {
+		return l.failed(p, errors.Join(err, b.Close()))
+	}
+	if err := l.commit(part, b, last); err != nil {
 		return err
+	}
+	part.first.Store(first)
+	part.last.Store(last)
+	part.bytes.Add(uint64(size))
+	return nil
+}
+
+func setStable(b *pebble.Batch, p entity.Partition, stable []KV) error {
+	for _, kv := range stable {
+		if err := b.Set(append(logKey(nil, p, kindStable), kv.Key...), kv.Value, nil); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (l *Log) commit(fill func(*pebble.Batch) error) (err error) {
-	b := l.db.NewBatch()
-	defer func() { err = errors.Join(err, b.Close()) }()
-	if err := fill(b); err != nil {
-		return err
+// Get appends the entry at index to dst, or returns ErrNoEntry.
+func (l *Log) Get(dst []byte, p entity.Partition, index uint64) ([]byte, error) {
+	var key [13]byte
+	dst, ok, err := get(l.db, dst, entryKey(key[:0], p, index))
+	if err != nil {
+		return dst, fmt.Errorf("log entry %d: %w", index, err)
 	}
-	return b.Commit(pebble.Sync)
+	if !ok {
+		return dst, fmt.Errorf("partition %d: index %d: %w", p, index, ErrNoEntry)
+	}
+	return dst, nil
 }
 
-// SetStable writes values of Raft's stable store in one step and returns once
-// they are on disk.
-func (l *Log) SetStable(p entity.Partition, values ...Stable) error {
-	return l.AppendWith(p, nil, values)
+// Scan calls visit for every entry in [from, to], in order; the bytes are lent.
+// Entries that a gap leaves out are not reported.
+func (l *Log) Scan(p entity.Partition, from, to uint64, visit func(index uint64, data []byte) error) (err error) {
+	upper := logKey(nil, p, kindEntry+1)
+	if to != ^uint64(0) {
+		upper = entryKey(nil, p, to+1)
+	}
+	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: entryKey(nil, p, from), UpperBound: upper})
+	if err != nil {
+		return fmt.Errorf("partition %d: scan log: %w", p, corrupt(err))
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		index, err := indexOf(it.Key())
+		if err != nil {
+			return err
+		}
+		data, err := it.ValueAndErr()
+		if err != nil {
+			return fmt.Errorf("partition %d: log entry %d: %w", p, index, corrupt(err))
+		}
+		if err := visit(index, data); err != nil {
+			return err
+		}
+	}
+	if err := it.Error(); err != nil {
+		return fmt.Errorf("partition %d: scan log: %w", p, corrupt(err))
+	}
+	return nil
 }
 
-// GetStable reads a value of Raft's stable store.
-func (l *Log) GetStable(p entity.Partition, name string) ([]byte, bool, error) {
-	return get(l.db, nil, append(logKey(p, logStable), name...))
-}
+// First returns the index of the first entry, 0 if there is none.
+func (l *Log) First(p entity.Partition) uint64 { return l.part(p).first.Load() }
 
-// Get appends an entry's data to dst and reports whether there is one.
-func (l *Log) Get(dst []byte, p entity.Partition, index uint64) ([]byte, bool, error) {
-	return get(l.db, dst, entryKey(p, index))
-}
+// Last returns the index of the last entry, 0 if there is none.
+func (l *Log) Last(p entity.Partition) uint64 { return l.part(p).last.Load() }
 
-// DeletePrefix drops the entries up to and including through. It refuses to go
-// beyond the partition's marker: until the state DB is flushed the log is the
-// only copy of what they did.
+// BytesSinceMarker returns about how many bytes of entries were appended to the
+// partition since its marker was set, or since the start.
+func (l *Log) BytesSinceMarker(p entity.Partition) uint64 { return l.part(p).bytes.Load() }
+
+// DeletePrefix removes all entries up to and including through. It refuses to
+// go beyond the marker: until then the log is the only copy of what the
+// entries did. It is not synced; a crash may bring the entries back.
 func (l *Log) DeletePrefix(p entity.Partition, through uint64) error {
-	b := l.boundsOf(p)
-	if through > b.marker {
-		return fmt.Errorf("partition %d: log may be dropped up to its marker %d, not up to %d", p, b.marker, through)
+	part := l.part(p)
+	if marker := part.mark.Load(); through > marker {
+		return fmt.Errorf("partition %d: truncate the log through %d: the marker on disk is at %d", p, through, marker)
 	}
-	return l.deleteRange(p, b.first, min(through, b.last))
+	part.mu.Lock()
+	defer part.mu.Unlock()
+	if err := l.db.DeleteRange(logKey(nil, p, kindEntry), entryKey(nil, p, through+1), pebble.NoSync); err != nil {
+		return l.failed(p, err)
+	}
+	if err := l.loadBounds(part); err != nil {
+		return l.failed(p, err)
+	}
+	return nil
 }
 
-// DeleteSuffix drops the entries from from on.
+// DeleteSuffix removes all entries from and including from.
 func (l *Log) DeleteSuffix(p entity.Partition, from uint64) error {
-	b := l.boundsOf(p)
-	if b.last == 0 || from > b.last {
-		return nil
+	part := l.part(p)
+	part.mu.Lock()
+	defer part.mu.Unlock()
+	first, last, err := l.before(p, from)
+	if err != nil {
+		return l.failed(p, err)
 	}
-	// The mark goes first: a log that is shorter than its mark is taken for damage.
-	if err := l.marks.set(p, min(l.marks.get(p), from-1), true); err != nil {
+	b := l.db.NewBatch()
+	if err := b.DeleteRange(entryKey(nil, p, from), logKey(nil, p, kindEntry+1), nil); err != nil {
+		return l.failed(p, errors.Join(err, b.Close()))
+	}
+	if err := l.commit(part, b, last); err != nil {
 		return err
 	}
-	return l.deleteRange(p, max(from, b.first), b.last)
-}
-
-func (l *Log) deleteRange(p entity.Partition, from, to uint64) error {
-	if from == 0 || to < from {
-		return nil
-	}
-	err := l.commit(func(b *pebble.Batch) error { return b.DeleteRange(entryKey(p, from), entryKey(p, to+1), nil) })
-	if err != nil {
-		return fmt.Errorf("partition %d: delete log entries %d to %d: %w", p, from, to, err)
-	}
-	found, err := l.readBounds(p)
-	if err != nil {
-		return err
-	}
-	l.changeBounds(p, func(b *logBounds) { *b = found })
+	part.first.Store(first)
+	part.last.Store(last)
 	return nil
 }
 
-// SetMarker records a marker durably, unless a newer one is recorded: a local
-// snapshot may finish after a received one.
-func (l *Log) SetMarker(p entity.Partition, index uint64, data []byte) error {
-	if index < l.boundsOf(p).marker {
-		return nil
-	}
-	err := l.commit(func(b *pebble.Batch) error {
-		return b.Set(logKey(p, logMarker), append(binary.BigEndian.AppendUint64(nil, index), data...), nil)
-	})
+// before returns first and last index of the entries before an index.
+func (l *Log) before(p entity.Partition, index uint64) (first, last uint64, err error) {
+	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: logKey(nil, p, kindEntry), UpperBound: entryKey(nil, p, index)})
 	if err != nil {
-		return fmt.Errorf("partition %d: write marker: %w", p, err)
+		return 0, 0, err
 	}
-	l.changeBounds(p, func(b *logBounds) { b.marker = max(b.marker, index) })
-	return nil
+	defer func() { err = errors.Join(err, it.Error(), it.Close()) }()
+	if it.First() {
+		if first, err = indexOf(it.Key()); err != nil {
+			return 0, 0, err
+		}
+	}
+	if it.Last() {
+		last, err = indexOf(it.Key())
+	}
+	return first, last, err
 }
 
-// Marker returns the partition's marker, index 0 if there is none.
-func (l *Log) Marker(p entity.Partition) (index uint64, data []byte, err error) {
-	v, ok, err := get(l.db, nil, logKey(p, logMarker))
-	if err != nil || !ok {
-		return 0, nil, err
+// SetStable stores values of the stable store in one synced commit.
+func (l *Log) SetStable(p entity.Partition, stable ...KV) error { return l.Append(p, nil, stable...) }
+
+// GetStable returns a value of the stable store.
+func (l *Log) GetStable(p entity.Partition, key []byte) ([]byte, bool, error) {
+	value, ok, err := get(l.db, nil, append(logKey(nil, p, kindStable), key...))
+	if err != nil {
+		return nil, false, fmt.Errorf("stable value %q: %w", key, err)
 	}
-	if len(v) < 8 {
-		return 0, nil, fault.New(fault.Corrupt, "partition %d: marker of %d bytes", p, len(v))
-	}
-	return binary.BigEndian.Uint64(v), v[8:], nil
+	return value, ok, nil
 }

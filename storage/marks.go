@@ -5,169 +5,173 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"log/slog"
-	"os"
 	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/trellisdb/trellis/storage/entity"
+	"github.com/trellisdb/trellis/storage/fault"
 )
 
-const (
-	marksName     = "marks"
-	markSlot      = 32 // bytes a partition: index 8 · partition 4 · CRC-32C of both 4 · zero
-	marksInterval = time.Second
-)
-
-// marks is the file of high-water marks: for each partition the last log index
-// that a synced append has covered.
-//
-// Pebble drops what follows a damaged record in its newest write-ahead log,
-// since a crash leaves such tails, so a flipped byte there would silently lose
-// synced entries. The mark is how that is noticed. It is written after every
-// synced append without a sync of its own, so it never runs ahead of the log,
-// survives the death of the process exactly, and a power loss up to a second old.
-type marks struct {
-	log  *slog.Logger
-	file vfs.File
-
-	mu    sync.Mutex
-	last  map[entity.Partition]uint64
-	dirty bool
-
-	stop chan struct{}
-	done chan struct{}
+// Mark is how far the log DB had come for a partition.
+type Mark struct {
+	Partition  entity.Partition
+	Generation uint64 // counts the synced writes of the partition
+	Last       uint64 // last log index after that write
 }
 
-func openMarks(cfg *Config, fresh bool) (*marks, error) {
-	path := cfg.FS.PathJoin(cfg.Dir, marksName)
-	m := &marks{log: cfg.Log, last: map[entity.Partition]uint64{}, stop: make(chan struct{}), done: make(chan struct{})}
-	raw, err := readFile(cfg.FS, path)
-	switch {
-	case errors.Is(err, errNoFile) && !fresh:
-		return nil, damaged("the file %s is missing, but the identity file says this node has one", marksName)
-	case err != nil && !errors.Is(err, errNoFile):
+const (
+	markSize  = 32
+	markMagic = 0x54524d31 // "TRM1"
+	markSync  = time.Second
+)
+
+// AppendMark appends a slot of the marks file.
+//
+//	"TRM1" · partition 4 · generation 8 · last 8 · zero 4 · CRC-32C 4
+func AppendMark(dst []byte, m Mark) []byte {
+	start := len(dst)
+	dst = binary.BigEndian.AppendUint32(dst, markMagic)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(m.Partition))
+	dst = binary.BigEndian.AppendUint64(dst, m.Generation)
+	dst = binary.BigEndian.AppendUint64(dst, m.Last)
+	dst = binary.BigEndian.AppendUint32(dst, 0)
+	return binary.BigEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli()))
+}
+
+// DecodeMark is the inverse of AppendMark; ok is false for anything else.
+func DecodeMark(b []byte) (m Mark, ok bool) {
+	if len(b) != markSize || binary.BigEndian.Uint32(b) != markMagic || binary.BigEndian.Uint32(b[24:]) != 0 ||
+		binary.BigEndian.Uint32(b[28:]) != crc32.Checksum(b[:28], castagnoli()) {
+		return m, false
+	}
+	m.Partition = entity.Partition(binary.BigEndian.Uint32(b[4:]))
+	m.Generation = binary.BigEndian.Uint64(b[8:])
+	m.Last = binary.BigEndian.Uint64(b[16:])
+	return m, true
+}
+
+func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
+
+// marks is the file of high-water marks. The log DB alone cannot tell a WAL
+// whose last records were damaged from one that ended there; the marks lie in
+// another file and can. Each partition has two slots, written in turn by plain
+// writes: they survive the process at once, and a power loss within a second.
+// A mark is written only after what it speaks of was synced, so it is never
+// ahead of an undamaged log.
+type marks struct {
+	file vfs.File
+	read map[entity.Partition]Mark // as found at the start
+	stop chan struct{}
+	done chan struct{}
+
+	mu struct {
+		sync.Mutex
+		dirty bool
+		err   error // of the periodic sync
+	}
+}
+
+func openMarks(fs FS, path string, exists bool) (*marks, error) {
+	m := &marks{read: make(map[entity.Partition]Mark), stop: make(chan struct{}), done: make(chan struct{})}
+	if exists {
+		if err := m.load(fs, path); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if m.file, err = fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified); err != nil {
 		return nil, err
 	}
-	if !fresh {
-		for p := 0; p*markSlot < len(raw); p++ {
-			slot := raw[p*markSlot : min((p+1)*markSlot, len(raw))]
-			if err := m.load(entity.Partition(p), slot); err != nil {
-				return nil, err
-			}
-		}
+	if err := m.file.Sync(); err != nil {
+		return nil, errors.Join(err, m.file.Close())
 	}
-	if m.file, err = cfg.FS.OpenReadWrite(path, vfs.WriteCategoryUnspecified); err != nil {
-		return nil, fmt.Errorf("open %s: %w", marksName, err)
-	}
-	if fresh {
-		if err := errors.Join(m.file.Sync(), syncDir(cfg.FS, cfg.Dir)); err != nil {
-			return nil, errors.Join(fmt.Errorf("make %s: %w", marksName, err), m.file.Close())
-		}
-	}
-	go m.run()
+	go m.syncLoop()
 	return m, nil
 }
 
-func syncDir(fs FS, dir string) error {
-	d, err := fs.OpenDir(dir)
+// load reads all slots. One of a partition's two may be damaged: the other is
+// an older mark, and weaker, but true.
+func (m *marks) load(fs FS, path string) error {
+	b, err := readFile(fs, path, maxPartition*2*markSize)
 	if err != nil {
-		return err
+		return fmt.Errorf("read marks: %w", err)
 	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-func (m *marks) load(p entity.Partition, slot []byte) error {
-	if allZero(slot) {
-		return nil
-	}
-	if len(slot) != markSlot ||
-		binary.BigEndian.Uint32(slot[8:]) != uint32(p) ||
-		binary.BigEndian.Uint32(slot[12:]) != crc32.Checksum(slot[:12], castagnoli) ||
-		!allZero(slot[16:]) {
-		return damaged("the file %s is not what was written (partition %d)", marksName, p)
-	}
-	m.last[p] = binary.BigEndian.Uint64(slot)
-	return nil
-}
-
-func allZero(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
-			return false
+	zero := [markSize]byte{}
+	for p := 0; p*2*markSize < len(b); p++ {
+		bad := 0
+		for i := range 2 {
+			at := (2*p + i) * markSize
+			if at >= len(b) {
+				continue
+			}
+			slot := b[at:min(at+markSize, len(b))]
+			if string(slot) == string(zero[:len(slot)]) {
+				continue
+			}
+			mark, ok := DecodeMark(slot)
+			if !ok || int(mark.Partition) != p {
+				bad++
+				continue
+			}
+			if old, ok := m.read[mark.Partition]; !ok || old.Generation < mark.Generation {
+				m.read[mark.Partition] = mark
+			}
+		}
+		if _, ok := m.read[entity.Partition(p)]; bad > 0 && !ok {
+			return fault.New(fault.Corrupt, "partition %d: its high-water mark is damaged", p)
 		}
 	}
-	return true
-}
-
-// get returns the mark of a partition, 0 if none.
-func (m *marks) get(p entity.Partition) uint64 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.last[p]
-}
-
-// set moves the mark of a partition; sync makes it durable at once.
-func (m *marks) set(p entity.Partition, index uint64, sync bool) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.last[p] == index {
-		return nil
-	}
-	var slot [markSlot]byte
-	binary.BigEndian.PutUint64(slot[:], index)
-	binary.BigEndian.PutUint32(slot[8:], uint32(p))
-	binary.BigEndian.PutUint32(slot[12:], crc32.Checksum(slot[:12], castagnoli))
-	if _, err := m.file.WriteAt(slot[:], int64(p)*markSlot); err != nil {
-		return fmt.Errorf("partition %d: write %s: %w", p, marksName, err)
-	}
-	m.last[p] = index
-	m.dirty = true
-	if sync {
-		return m.syncLocked()
-	}
 	return nil
 }
 
-func (m *marks) syncLocked() error {
-	if !m.dirty {
-		return nil
+// set notes how far a partition has come.
+func (m *marks) set(mark Mark) error {
+	var buf [markSize]byte
+	slot := int64(mark.Partition)*2 + int64(mark.Generation%2)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.mu.err != nil {
+		return m.mu.err
 	}
-	if err := m.file.Sync(); err != nil {
-		return fmt.Errorf("sync %s: %w", marksName, err)
-	}
-	m.dirty = false
-	return nil
+	m.mu.dirty = true
+	_, err := m.file.WriteAt(AppendMark(buf[:0], mark), slot*markSize)
+	return err
 }
 
-// run syncs the file now and then.
-func (m *marks) run() {
+func (m *marks) syncLoop() {
 	defer close(m.done)
-	tick := time.NewTicker(marksInterval)
+	tick := time.NewTicker(markSync)
 	defer tick.Stop()
 	for {
 		select {
 		case <-m.stop:
 			return
 		case <-tick.C:
-			m.mu.Lock()
-			err := m.syncLocked()
-			m.mu.Unlock()
-			if err != nil {
-				m.log.Error("high-water marks are not durable", "error", err)
+			if err := m.sync(); err != nil {
+				m.mu.Lock()
+				m.mu.err = err
+				m.mu.Unlock()
+				return
 			}
 		}
 	}
 }
 
+func (m *marks) sync() error {
+	m.mu.Lock()
+	dirty := m.mu.dirty
+	m.mu.dirty = false
+	m.mu.Unlock()
+	if !dirty {
+		return nil
+	}
+	return m.file.Sync()
+}
+
 func (m *marks) close() error {
 	close(m.stop)
 	<-m.done
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return errors.Join(m.syncLocked(), m.file.Close())
+	return errors.Join(m.sync(), m.file.Close())
 }
-
-func isNotExist(err error) bool { return errors.Is(err, os.ErrNotExist) }

@@ -9,81 +9,81 @@ import (
 	"github.com/trellisdb/trellis/storage/keys"
 )
 
-// keyRoom is enough for most keys without another allocation.
-const keyRoom = 64
-
-// Collection is a collection's number and counters.
+// Collection is what is kept of a collection beside its entities.
 type Collection struct {
 	ID      entity.CollectionID
-	Name    string     // canonical plural, lower case
-	NextSeq entity.Seq // next number to be given to an entity or a revision
+	Name    string
+	NextSeq entity.Seq // the number the next entity or revision gets
 	Count   uint64     // number of entities
 }
 
-const collectionVersion = 1
+const countersVersion = 1
 
-// AppendCollection appends the stored form of a collection's counters:
-// version 1 · next seq uvarint · count uvarint.
+// AppendCollection appends the stored form of a collection's counters: version 1 ·
+// next seq uvarint · number of entities uvarint. Name and number are in its keys.
 func AppendCollection(dst []byte, c *Collection) []byte {
-	dst = append(dst, collectionVersion)
+	dst = append(dst, countersVersion)
 	dst = binary.AppendUvarint(dst, uint64(c.NextSeq))
 	return binary.AppendUvarint(dst, c.Count)
 }
 
-func decodeCollection(b []byte, c *Collection) error {
-	if len(b) > 0 && b[0] == collectionVersion {
-		next, n := binary.Uvarint(b[1:])
-		if n > 0 {
-			count, m := binary.Uvarint(b[1+n:])
-			if m > 0 && 1+n+m == len(b) {
-				c.NextSeq, c.Count = entity.Seq(next), count
-				return nil
-			}
-		}
+// decodeCounters is the inverse of AppendCollection; ok is false for anything else.
+func decodeCounters(b []byte) (next entity.Seq, count uint64, ok bool) {
+	if len(b) == 0 || b[0] != countersVersion {
+		return 0, 0, false
 	}
-	return fault.New(fault.Corrupt, "collection record of %d bytes", len(b))
+	seq, n := binary.Uvarint(b[1:])
+	if n <= 0 {
+		return 0, 0, false
+	}
+	count, m := binary.Uvarint(b[1+n:])
+	if m <= 0 || 1+n+m != len(b) {
+		return 0, 0, false
+	}
+	return entity.Seq(seq), count, true
 }
 
-func readNumber(r Reader, key []byte) (uint64, bool, error) {
-	var room [10]byte
-	v, ok, err := r.Get(room[:0], key)
+// readNumber reads the number a dictionary gives to a name.
+func readNumber(r Reader, app entity.AppID, owner entity.CollectionID, name string) (uint32, bool, error) {
+	var buf [96]byte
+	var val [binary.MaxVarintLen64]byte
+	raw, ok, err := r.Get(val[:0], keys.AppendName(buf[:0], r.Partition(), app, owner, name))
 	if err != nil || !ok {
 		return 0, false, err
 	}
-	n, used := binary.Uvarint(v)
-	if used != len(v) || used == 0 {
-		return 0, false, fault.New(fault.Corrupt, "dictionary entry %x is no number", key)
+	v, n := binary.Uvarint(raw)
+	if n != len(raw) || v == 0 || v > 1<<32-1 {
+		return 0, false, fault.New(fault.Corrupt, "partition %d: dictionary %d of application %d: number of %q", r.Partition(), owner, app, name)
 	}
-	return n, true, nil
+	return uint32(v), true, nil
 }
 
-// ReadCollection finds a collection by its canonical name.
+// ReadCollection returns a collection by its folded name. It is not found
+// before its first entity was added.
 func ReadCollection(r Reader, app entity.AppID, name string) (Collection, bool, error) {
-	var room [keyRoom]byte
-	n, ok, err := readNumber(r, keys.AppendName(room[:0], r.Partition(), app, 0, name))
+	if name == "" { // keeps the next number
+		return Collection{}, false, nil
+	}
+	number, ok, err := readNumber(r, app, 0, name)
 	if err != nil || !ok {
 		return Collection{}, false, err
 	}
-	c := Collection{ID: entity.CollectionID(n), Name: name}
-	return c, true, readCounters(r, app, &c)
+	c := Collection{ID: entity.CollectionID(number), Name: name, NextSeq: 1}
+	var buf [32]byte
+	var val [2 * binary.MaxVarintLen64]byte
+	raw, ok, err := r.Get(val[:0], keys.AppendCollection(buf[:0], r.Partition(), app, c.ID))
+	if err != nil || !ok {
+		return c, err == nil, err
+	}
+	if c.NextSeq, c.Count, ok = decodeCounters(raw); !ok {
+		return Collection{}, false, fault.New(fault.Corrupt, "partition %d: counters of collection %d of application %d", r.Partition(), c.ID, app)
+	}
+	return c, true, nil
 }
 
-func readCounters(r Reader, app entity.AppID, c *Collection) error {
-	var keyBuf, room [keyRoom]byte
-	v, ok, err := r.Get(room[:0], keys.AppendCollection(keyBuf[:0], r.Partition(), app, c.ID))
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return fault.New(fault.Corrupt, "partition %d: collection %q of application %d has no counters", r.Partition(), c.Name, app)
-	}
-	return decodeCollection(v, c)
-}
-
-// Collections returns all collections of an application, by name.
-func Collections(v *View, app entity.AppID) (cs []Collection, err error) {
-	lower, upper := keys.NameRange(v.Partition(), app, 0)
-	it, err := v.Scan(lower, upper)
+// Collections returns all collections of an application, in order of their names.
+func Collections(v *View, app entity.AppID) (list []Collection, err error) {
+	it, err := v.Scan(keys.NameRange(v.Partition(), app, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -91,155 +91,161 @@ func Collections(v *View, app entity.AppID) (cs []Collection, err error) {
 	for ok := it.First(); ok; ok = it.Next() {
 		_, name, ok := keys.DecodeName(it.Key())
 		if !ok {
-			return nil, fault.New(fault.Corrupt, "dictionary key %x", it.Key())
+			return nil, fault.New(fault.Corrupt, "partition %d: dictionary key %x", v.Partition(), it.Key())
 		}
 		if name == "" {
-			continue // the number the next name will have
+			continue
 		}
-		n, used := binary.Uvarint(it.Value())
-		if used <= 0 {
-			return nil, fault.New(fault.Corrupt, "dictionary entry %q is no number", name)
-		}
-		c := Collection{ID: entity.CollectionID(n), Name: name}
-		if err := readCounters(v, app, &c); err != nil {
+		c, ok, err := ReadCollection(v, app, name)
+		if err != nil {
 			return nil, err
 		}
-		cs = append(cs, c)
+		if ok {
+			list = append(list, c)
+		}
 	}
-	return cs, it.Err()
+	return list, it.Err()
 }
 
-// PropertyID returns the number of a property that has unique values.
+// PropertyID returns the number of a property of a collection, by its folded name.
 func PropertyID(r Reader, app entity.AppID, c entity.CollectionID, name string) (entity.PropertyID, bool, error) {
-	var room [keyRoom]byte
-	n, ok, err := readNumber(r, keys.AppendName(room[:0], r.Partition(), app, c, keys.Fold(name)))
-	return entity.PropertyID(n), ok, err
+	if name == "" || c == 0 {
+		return 0, false, nil
+	}
+	number, ok, err := readNumber(r, app, c, name)
+	return entity.PropertyID(number), ok, err
 }
 
-// ReadEntity reads an entity by its number. Its JSON may be kept.
+// ReadEntity returns the entity with a number. Its JSON is the caller's own.
 func ReadEntity(r Reader, app entity.AppID, c entity.CollectionID, seq entity.Seq) (entity.Entity, bool, error) {
-	var room [keyRoom]byte
-	v, ok, err := r.Get(nil, keys.AppendEntity(room[:0], r.Partition(), app, c, seq))
+	var buf [32]byte
+	raw, ok, err := r.Get(nil, keys.AppendEntity(buf[:0], r.Partition(), app, c, seq))
 	if err != nil || !ok {
 		return entity.Entity{}, false, err
 	}
-	e, err := entity.DecodeRecord(v)
+	e, err := entity.DecodeRecord(raw)
+	if err == nil && e.Seq != seq {
+		err = fault.New(fault.Corrupt, "entity %s stands at %d and says it is %d", e.ID, seq, e.Seq)
+	}
+	if err != nil {
+		return entity.Entity{}, false, fault.Wrap(err, fault.Corrupt, "partition %d: entity %d of collection %d of application %d", r.Partition(), seq, c, app)
+	}
+	return e, true, nil
+}
+
+// referred returns the entity a key leads to; it must exist.
+func referred(r Reader, app entity.AppID, c entity.CollectionID, seq entity.Seq, id entity.ID) (entity.Entity, bool, error) {
+	e, ok, err := ReadEntity(r, app, c, seq)
+	if err == nil && (!ok || e.ID != id) {
+		err = fault.New(fault.Corrupt, "partition %d: collection %d of application %d: a key leads to entity %s at %d, which is not there", r.Partition(), c, app, id, seq)
+	}
 	return e, err == nil, err
 }
 
-// ReadEntityByID reads an entity by its UUID. Its JSON may be kept.
+// ReadEntityByID returns the entity with a UUID.
 func ReadEntityByID(r Reader, app entity.AppID, c entity.CollectionID, id entity.ID) (entity.Entity, bool, error) {
-	var keyBuf, room [keyRoom]byte
-	v, ok, err := r.Get(room[:0], keys.AppendID(keyBuf[:0], r.Partition(), app, c, id))
+	var buf [48]byte
+	var val [8]byte
+	raw, ok, err := r.Get(val[:0], keys.AppendID(buf[:0], r.Partition(), app, c, id))
 	if err != nil || !ok {
 		return entity.Entity{}, false, err
 	}
-	seq, ok := keys.DecodeSeq(v)
+	seq, ok := keys.DecodeSeq(raw)
 	if !ok {
-		return entity.Entity{}, false, fault.New(fault.Corrupt, "partition %d: id entry of %s", r.Partition(), id)
+		return entity.Entity{}, false, fault.New(fault.Corrupt, "partition %d: number of entity %s", r.Partition(), id)
 	}
-	return readIndexed(r, app, c, seq, id)
+	return referred(r, app, c, seq, id)
 }
 
-// ReadEntityByAlias reads the entity that has a unique value, compared ignoring
-// case. Its JSON may be kept.
+// ReadEntityByAlias returns the entity that holds a unique value. The property
+// is named in its folded form; the value may be in any case.
 func ReadEntityByAlias(r Reader, app entity.AppID, c entity.CollectionID, property, value string) (entity.Entity, bool, error) {
 	prop, ok, err := PropertyID(r, app, c, property)
 	if err != nil || !ok {
 		return entity.Entity{}, false, err
 	}
-	var keyBuf, room [keyRoom]byte
-	v, ok, err := r.Get(room[:0], keys.AppendUnique(keyBuf[:0], r.Partition(), app, c, prop, value))
+	var val [24]byte
+	raw, ok, err := r.Get(val[:0], keys.AppendUnique(nil, r.Partition(), app, c, prop, value))
 	if err != nil || !ok {
 		return entity.Entity{}, false, err
 	}
-	seq, id, ok := keys.DecodeUniqueValue(v)
+	seq, id, ok := keys.DecodeUniqueValue(raw)
 	if !ok {
-		return entity.Entity{}, false, fault.New(fault.Corrupt, "partition %d: unique entry of %s %q", r.Partition(), property, value)
+		return entity.Entity{}, false, fault.New(fault.Corrupt, "partition %d: unique value of property %d of collection %d of application %d", r.Partition(), prop, c, app)
 	}
-	return readIndexed(r, app, c, seq, id)
+	return referred(r, app, c, seq, id)
 }
 
-// readIndexed reads the entity an index entry leads to, which must be there.
-func readIndexed(r Reader, app entity.AppID, c entity.CollectionID, seq entity.Seq, id entity.ID) (entity.Entity, bool, error) {
-	e, ok, err := ReadEntity(r, app, c, seq)
-	if err != nil {
-		return entity.Entity{}, false, err
-	}
-	if !ok || e.ID != id {
-		return entity.Entity{}, false, fault.New(fault.Corrupt, "partition %d: an index of application %d leads to entity %s, which is not there", r.Partition(), app, id)
-	}
-	return e, true, nil
-}
-
-// ReadCredential reads one kind of credential of an owner.
+// ReadCredential returns one kind of credential of an owner.
 func ReadCredential(r Reader, app entity.AppID, owner entity.ID, kind byte) (entity.Credential, bool, error) {
-	var room [keyRoom]byte
-	v, ok, err := r.Get(nil, keys.AppendCredential(room[:0], r.Partition(), app, owner, kind))
+	var buf [48]byte
+	raw, ok, err := r.Get(nil, keys.AppendCredential(buf[:0], r.Partition(), app, owner, kind))
 	if err != nil || !ok {
 		return entity.Credential{}, false, err
 	}
-	c, err := entity.DecodeCredential(v)
+	c, err := entity.DecodeCredential(raw)
 	return c, err == nil, err
 }
 
-// ReadToken reads a token's record by the SHA-256 of its text.
+// ReadToken returns the record of the token whose text has a SHA-256.
 func ReadToken(r Reader, app entity.AppID, hash [32]byte) (entity.Token, bool, error) {
-	var room [keyRoom]byte
-	v, ok, err := r.Get(nil, keys.AppendToken(room[:0], r.Partition(), app, hash))
+	var buf, val [64]byte
+	raw, ok, err := r.Get(val[:0], keys.AppendToken(buf[:0], r.Partition(), app, hash))
 	if err != nil || !ok {
 		return entity.Token{}, false, err
 	}
-	t, err := entity.DecodeToken(v)
+	t, err := entity.DecodeToken(raw)
 	return t, err == nil, err
 }
 
-// ReadCluster reads the cluster record from the system partition.
+// ReadCluster returns the cluster record, from the system partition.
 func ReadCluster(r Reader) (entity.Cluster, bool, error) {
-	v, ok, err := r.Get(nil, keys.AppendCluster(nil))
+	raw, ok, err := r.Get(nil, keys.AppendCluster(nil))
 	if err != nil || !ok {
 		return entity.Cluster{}, false, err
 	}
-	c, err := entity.DecodeCluster(v)
+	c, err := entity.DecodeCluster(raw)
 	return c, err == nil, err
 }
 
-// ReadRoute reads from the system partition where an application lives.
-func ReadRoute(r Reader, app entity.AppID) (entity.Partition, entity.ID, bool, error) {
-	v, ok, err := r.Get(nil, keys.AppendRoute(nil, app))
+// ReadRoute returns where an application lives, from the system partition.
+func ReadRoute(r Reader, app entity.AppID) (p entity.Partition, id entity.ID, ok bool, err error) {
+	var buf, val [32]byte
+	raw, ok, err := r.Get(val[:0], keys.AppendRoute(buf[:0], app))
 	if err != nil || !ok {
-		return 0, entity.ID{}, false, err
+		return 0, id, false, err
 	}
-	p, id, ok := keys.DecodeRouteValue(v)
-	if !ok {
-		return 0, entity.ID{}, false, fault.New(fault.Corrupt, "route of application %d", app)
+	if p, id, ok = keys.DecodeRouteValue(raw); !ok {
+		return 0, id, false, fault.New(fault.Corrupt, "route of application %d", app)
 	}
 	return p, id, true, nil
 }
 
-// Routes returns the partition of every application ever created, by number,
-// from a view of the system partition.
-func Routes(v *View) (routes []entity.Partition, err error) {
-	lower, upper := keys.RouteRange()
-	it, err := v.Scan(lower, upper)
+// Routes returns where all applications live, from the system partition.
+func Routes(v *View) (routes map[entity.AppID]entity.Partition, err error) {
+	it, err := v.Scan(keys.RouteRange())
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
+	routes = make(map[entity.AppID]entity.Partition)
 	for ok := it.First(); ok; ok = it.Next() {
+		app, ok := keys.DecodeRoute(it.Key())
+		if !ok {
+			return nil, fault.New(fault.Corrupt, "route key %x", it.Key())
+		}
 		p, _, ok := keys.DecodeRouteValue(it.Value())
 		if !ok {
-			return nil, fault.New(fault.Corrupt, "route %x", it.Key())
+			return nil, fault.New(fault.Corrupt, "route of application %d", app)
 		}
-		routes = append(routes, p)
+		routes[app] = p
 	}
 	return routes, it.Err()
 }
 
-// Links returns what from is related to, by id.
-func Links(v *View, app entity.AppID, relation byte, from entity.ID) (ids []entity.ID, err error) {
-	lower, upper := keys.LinkRange(v.Partition(), app, relation, from)
-	it, err := v.Scan(lower, upper)
+// Links returns everything from is related to, in order of the ids.
+func Links(v *View, app entity.AppID, relation byte, from entity.ID) (list []entity.ID, err error) {
+	it, err := v.Scan(keys.LinkRange(v.Partition(), app, relation, from))
 	if err != nil {
 		return nil, err
 	}
@@ -247,9 +253,9 @@ func Links(v *View, app entity.AppID, relation byte, from entity.ID) (ids []enti
 	for ok := it.First(); ok; ok = it.Next() {
 		_, _, to, ok := keys.DecodeLink(it.Key())
 		if !ok {
-			return nil, fault.New(fault.Corrupt, "link %x", it.Key())
+			return nil, fault.New(fault.Corrupt, "partition %d: link key %x", v.Partition(), it.Key())
 		}
-		ids = append(ids, to)
+		list = append(list, to)
 	}
-	return ids, it.Err()
+	return list, it.Err()
 }

@@ -6,165 +6,200 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
-	"log/slog"
+	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/bloom"
 
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
 	"github.com/trellisdb/trellis/storage/keys"
 )
 
-// State is the state DB. Its methods are safe for concurrent use.
+// State is the state DB: what the state machines of all partitions have built.
+// It has no write-ahead log; what is committed survives a crash from the next
+// Flush on, and the Raft log replays the rest. It is safe for concurrent use.
 type State struct {
-	db  *pebble.DB
-	log *slog.Logger
-}
+	store *Store
+	db    *pebble.DB
+	opts  *pebble.Options
 
-const (
-	blockSize   = 8 << 10 // a Get reads and decompresses one block
-	bloomBits   = 10      // 1 % of the tables without a key are looked into
-	l0Threshold = 4
-)
-
-// baseOptions are what both databases share.
-func baseOptions(cfg *Config, cache *pebble.Cache, part string) *pebble.Options {
-	o := &pebble.Options{
-		FS:                    cfg.FS,
-		Cache:                 cache,
-		FormatMajorVersion:    pebble.FormatNewest, // the default is the oldest
-		L0CompactionThreshold: l0Threshold,
-		Logger:                &pebbleLogger{log: cfg.Log.With("db", part), part: part, halt: cfg.Halt},
-		MaxOpenFiles:          1000,
-	}
-	for i := range o.Levels {
-		o.Levels[i].BlockSize = blockSize
-		o.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBits)
-		o.Levels[i].FilterType = pebble.TableFilter
-	}
-	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionBalanced })
-	o.EventListener = listener(cfg, part)
-	return o
-}
-
-// pebbleLogger passes Pebble's log on. A fatal message, which is how Pebble
-// reports that its write-ahead log cannot be written, halts the node.
-type pebbleLogger struct {
-	log  *slog.Logger
-	part string
-	halt func(error)
-}
-
-func (l *pebbleLogger) Infof(format string, args ...any)  { l.log.Debug(fmt.Sprintf(format, args...)) }
-func (l *pebbleLogger) Errorf(format string, args ...any) { l.log.Error(fmt.Sprintf(format, args...)) }
-
-// Fatalf does not return: Pebble would go on with a state it calls impossible.
-func (l *pebbleLogger) Fatalf(format string, args ...any) {
-	l.halt(fmt.Errorf("%s database: %s", l.part, fmt.Sprintf(format, args...)))
-	panic(fmt.Sprintf("%s database: "+format, append([]any{l.part}, args...)...))
-}
-
-func listener(cfg *Config, part string) *pebble.EventListener {
-	log := cfg.Log.With("db", part)
-	return &pebble.EventListener{
-		DataCorruption: func(i pebble.DataCorruptionInfo) {
-			cfg.Halt(fault.Wrap(i.Details, fault.Corrupt, "%s database: %s is damaged", part, i.Path))
-		},
-		BackgroundError: func(err error) {
-			log.Error("background work", "error", err)
-			if errors.Is(err, pebble.ErrCorruption) {
-				cfg.Halt(fault.Wrap(err, fault.Corrupt, "%s database is damaged", part))
-			}
-		},
-		DiskSlow: func(i pebble.DiskSlowInfo) {
-			log.Warn("disk is slow", "path", i.Path, "operation", i.OpType.String(), "took", i.Duration)
-		},
-		WriteStallBegin: func(i pebble.WriteStallBeginInfo) { log.Warn("writes stall", "reason", i.Reason) },
+	restores sync.Mutex // held while a partition is replaced
+	spools   sync.Mutex // held while a partition is written to a spool
+	parts    struct {
+		sync.Mutex // for adding
+		all        atomic.Pointer[[]*statePart]
 	}
 }
 
-// openState opens the state DB.
-func openState(cfg *Config, dir string, cache *pebble.Cache, fresh bool) (*State, error) {
-	o := baseOptions(cfg, cache, "state")
-	o.DisableWAL = true
-	o.MemTableSize = cfg.StateMemtableBytes
-	o.ErrorIfNotExists = !fresh
-	db, err := pebble.Open(dir, o)
+// statePart is what is kept in memory of one partition.
+type statePart struct {
+	// epoch is raised before and after the partition is replaced. Pebble's
+	// snapshots do not survive that: a view of an earlier epoch must notice.
+	epoch atomic.Uint64
+	// durable is an applied index known to be on disk.
+	durable atomic.Uint64
+}
+
+// maxPartition bounds partition numbers; marks and tables in memory are
+// arrays indexed by them.
+const maxPartition = 1 << 14
+
+// openState opens the state DB. Its WAL is off, and tables are ingested at once
+// rather than by way of the memtable queue, which only a WAL makes durable.
+func openState(s *Store, exists bool) (*State, error) {
+	opts := s.options("state", s.cfg.StateMemtableBytes, exists)
+	opts.DisableWAL = true
+	opts.Experimental.DisableIngestAsFlushable = func() bool { return true }
+	db, err := pebble.Open(s.path(stateName), opts)
 	if err != nil {
-		return nil, openError("state", err)
+		return nil, openError(err)
 	}
-	return &State{db: db, log: cfg.Log}, nil
+	st := &State{store: s, db: db, opts: opts}
+	st.parts.all.Store(&[]*statePart{})
+	return st, nil
 }
 
-func openError(part string, err error) error {
+// openError marks as damage what keeps a database from opening, where Pebble
+// says that it is, or that there is none.
+func openError(err error) error {
 	if errors.Is(err, pebble.ErrDBDoesNotExist) {
-		return fault.Wrap(err, fault.Corrupt, "%s database is missing, but the identity file says this node has one", part)
+		return fault.Wrap(err, fault.Corrupt, "the database is missing")
 	}
-	return fmt.Errorf("open %s database: %w", part, classify(err))
+	return corrupt(err)
 }
 
-// Flush makes every committed batch durable.
+func (s *State) part(p entity.Partition) *statePart {
+	if all := *s.parts.all.Load(); int(p) < len(all) {
+		return all[p]
+	}
+	if p > maxPartition {
+		panic(fmt.Sprintf("partition %d: numbers end at %d", p, maxPartition))
+	}
+	s.parts.Lock()
+	defer s.parts.Unlock()
+	all := append([]*statePart(nil), *s.parts.all.Load()...)
+	for len(all) <= int(p) {
+		all = append(all, new(statePart))
+	}
+	s.parts.all.Store(&all)
+	return all[p]
+}
+
+// get appends the value of a key to dst.
+func get(r pebble.Reader, dst, key []byte) ([]byte, bool, error) {
+	value, closer, err := r.Get(key)
+	if err != nil {
+		if errors.Is(err, pebble.ErrNotFound) {
+			return dst, false, nil
+		}
+		return dst, false, readError(key, err)
+	}
+	dst = append(dst, value...)
+	return dst, true, closer.Close()
+}
+
+func readError(key []byte, err error) error {
+	p, _ := keys.PartitionOf(key)
+	return fmt.Errorf("partition %d: read key %x: %w", p, key, corrupt(err))
+}
+
+// Applied returns the log index up to which the partition's committed state
+// has come: 0 if nothing was ever applied. It need not be on disk yet.
+func (s *State) Applied(p entity.Partition) (uint64, error) { return readApplied(s.db, p) }
+
+func readApplied(r pebble.Reader, p entity.Partition) (uint64, error) {
+	var buf [16]byte
+	key := keys.AppendApplied(buf[:0], p)
+	var val [16]byte
+	raw, ok, err := get(r, val[:0], key)
+	if err != nil || !ok {
+		return 0, err
+	}
+	if len(raw) != 8 {
+		return 0, fault.New(fault.Corrupt, "partition %d: applied index of %d bytes", p, len(raw))
+	}
+	return binary.BigEndian.Uint64(raw), nil
+}
+
+// Flush makes everything committed so far durable, in all partitions.
 func (s *State) Flush() error {
+	all := *s.parts.all.Load()
+	applied := make([]uint64, len(all))
+	for p := range all {
+		var err error
+		if applied[p], err = s.Applied(entity.Partition(p)); err != nil {
+			return fmt.Errorf("flush state: %w", err)
+		}
+	}
 	if err := s.db.Flush(); err != nil {
-		return fmt.Errorf("flush state database: %w", err)
+		return fmt.Errorf("flush state: %w", corrupt(err))
+	}
+	for p, part := range all {
+		raise(&part.durable, applied[p])
 	}
 	return nil
 }
 
-// Applied returns the last log index whose effect is in a partition, 0 if none.
-func (s *State) Applied(p entity.Partition) (uint64, error) {
-	return readApplied(&directReader{s, p})
+// FlushTo makes everything committed so far durable unless the partition is
+// known to be durable up to index. It fails if the partition has not come so far.
+func (s *State) FlushTo(p entity.Partition, index uint64) error {
+	part := s.part(p)
+	if part.durable.Load() >= index {
+		return nil
+	}
+	if err := s.Flush(); err != nil {
+		return err
+	}
+	if got := part.durable.Load(); got < index {
+		return fmt.Errorf("partition %d: flushed at applied index %d, before %d", p, got, index)
+	}
+	return nil
 }
 
-// directReader reads the latest committed state without a snapshot.
-type directReader struct {
-	state     *State
-	partition entity.Partition
+func raise(a *atomic.Uint64, to uint64) {
+	for {
+		old := a.Load()
+		if old >= to || a.CompareAndSwap(old, to) {
+			return
+		}
+	}
 }
 
-func (r *directReader) Get(dst, key []byte) ([]byte, bool, error) { return get(r.state.db, dst, key) }
-func (r *directReader) Partition() entity.Partition               { return r.partition }
-
-// Digest is a hash over all keys and values of a partition at one applied
-// index: replicas that have applied the same log have equal digests.
+// Digest is a fingerprint of all that a partition stores.
 type Digest struct {
-	Sum     [32]byte // SHA-256 over length-prefixed keys and values in key order
-	Keys    uint64
 	Applied uint64
+	Keys    uint64
+	Sum     [sha256.Size]byte
 }
 
-// digestStep is how many keys are hashed between looks at the context.
-const digestStep = 4096
-
-// Digest reads a whole partition. Faults: Corrupt if a block is not what was written.
+// Digest reads the whole partition, verifying the checksum of every block on
+// the way, and returns the SHA-256 over length and bytes of every key and value.
 func (s *State) Digest(ctx context.Context, p entity.Partition) (d Digest, err error) {
 	v := s.View(p)
 	defer func() { err = errors.Join(err, v.Close()) }()
 	if d.Applied, err = v.Applied(); err != nil {
 		return d, err
 	}
-	it, err := v.Scan(keys.PartitionRange(p))
+	it, err := v.Scan(nil, nil)
 	if err != nil {
 		return d, err
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
-	sum := sha256.New()
+	h := sha256.New()
+	var size [16]byte
 	for ok := it.First(); ok; ok = it.Next() {
-		hashPart(sum, it.Key())
-		hashPart(sum, it.Value())
-		if d.Keys++; d.Keys%digestStep == 0 && ctx.Err() != nil {
+		if d.Keys%1024 == 0 && ctx.Err() != nil {
 			return d, ctx.Err()
 		}
+		d.Keys++
+		k, val := it.Key(), it.Value()
+		binary.BigEndian.PutUint64(size[:8], uint64(len(k)))
+		binary.BigEndian.PutUint64(size[8:], uint64(len(val)))
+		h.Write(size[:])
+		h.Write(k)
+		h.Write(val)
 	}
-	sum.Sum(d.Sum[:0])
+	h.Sum(d.Sum[:0])
 	return d, it.Err()
-}
-
-func hashPart(h hash.Hash, b []byte) {
-	var n [4]byte
-	binary.BigEndian.PutUint32(n[:], uint32(len(b)))
-	h.Write(n[:])
-	h.Write(b)
 }

@@ -3,7 +3,10 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"os"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -12,134 +15,259 @@ import (
 	"github.com/trellisdb/trellis/storage/fault"
 )
 
-// FS is the file system a store lives on: an alias, so that tests of other
-// packages can pass one without importing Pebble.
+// FS is a file system. It is an alias so that tests of other packages can
+// bring one of their own without importing Pebble.
 type FS = vfs.FS
 
-// Config is where and how a store is opened. Begin with DefaultConfig.
+// Config says where a store lies and how much memory it may use.
 type Config struct {
 	Dir      string
 	FS       FS     // nil: the operating system's
-	NodeID   string // name for a new identity; empty: a random one. For an existing one it must be empty or equal
-	Existing bool   // refuse to create what is not there
+	NodeID   string // must match the identity on disk; empty: take that, or make one up at the first start
+	Existing bool   // refuse to create a store
 
-	CacheBytes         int64  // block cache, shared by both databases
-	StateMemtableBytes uint64 // changes of the state DB held in memory before they are flushed
-	LogMemtableBytes   uint64 // log entries held in memory: with room for the log between two markers most die there
+	CacheBytes         int64  // block cache of both databases together
+	StateMemtableBytes uint64 // of the state DB; up to two are held
+	LogMemtableBytes   uint64 // of the log DB; up to two are held
 
-	Log  *slog.Logger
-	Halt func(error) // called when a disk error or damage makes it unsafe to go on; in production it does not return
+	Log *slog.Logger // nil: slog.Default()
+	// Halt is called once, when a disk error or damage makes it unsafe to go on.
+	// In production it ends the process. nil: panic.
+	Halt func(error)
 }
 
-// DefaultConfig returns a working configuration for a directory, made to keep
-// a node within 500 MB. The caller sets Log and Halt.
+// DefaultConfig returns a working configuration for a store in dir. Its memory
+// adds up to 320 MiB at most: cache 128, memtables 2·64 and 2·32.
 func DefaultConfig(dir string) Config {
 	return Config{
 		Dir:                dir,
 		CacheBytes:         128 << 20,
 		StateMemtableBytes: 64 << 20,
-		LogMemtableBytes:   64 << 20,
+		LogMemtableBytes:   32 << 20,
 	}
 }
 
-// Names in the data directory.
+// Names of what lies in a store's directory.
 const (
-	stateDir = "state"
-	logDir   = "log"
-	spoolDir = "spool"
+	lockName     = "LOCK"
+	identityName = "identity"
+	stateName    = "state"
+	logName      = "log"
+	marksName    = "marks"
+	spoolName    = "spool"
 )
 
-// Store is a node's data directory. Its methods are safe for concurrent use.
+// Store is an open data directory. It is safe for concurrent use.
 type Store struct {
-	cfg      Config
-	lock     *pebble.Lock
-	cache    *pebble.Cache
-	identity *identityFile
-	marks    *marks
-	state    *State
-	log      *Log
+	cfg   Config
+	fs    FS
+	log   *slog.Logger
+	lock  io.Closer
+	cache *pebble.Cache
+
+	state *State
+	logDB *Log
+
+	identity struct {
+		sync.Mutex
+		Identity
+	}
+
+	haltOnce sync.Once
+	parked   chan struct{} // never closed: where goroutines that met a fatal error stay
+
+	closed struct {
+		sync.Mutex
+		done bool
+	}
 }
 
-// Open opens a data directory, or makes it if it is empty. The caller ends it
-// with Close. Faults: Corrupt if something is missing or is not what was written.
-func Open(cfg Config) (s *Store, err error) {
-	if cfg.Dir == "" || cfg.Log == nil || cfg.Halt == nil {
-		return nil, fmt.Errorf("storage: directory, logger and halt function are needed")
+// Open opens the store in cfg.Dir, or creates it if there is none. It refuses
+// to open a store that is damaged or of which a part is missing: those errors
+// carry fault.Corrupt. A snapshot that had been received but not installed when
+// the node stopped is installed before Open returns.
+func Open(cfg Config) (_ *Store, err error) {
+	s := &Store{cfg: cfg, fs: cfg.FS, log: cfg.Log, parked: make(chan struct{})}
+	if s.fs == nil {
+		s.fs = vfs.Default
 	}
-	if cfg.FS == nil {
-		cfg.FS = vfs.Default
+	if s.log == nil {
+		s.log = slog.Default()
 	}
-	if !cfg.Existing {
-		if err := cfg.FS.MkdirAll(cfg.Dir, 0o700); err != nil {
-			return nil, fmt.Errorf("make data directory: %w", err)
-		}
+	if cfg.Dir == "" {
+		return nil, errors.New("open store: no directory given")
 	}
-	s = &Store{cfg: cfg}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.Close())
-			s = nil
+			err = fmt.Errorf("open store %s: %w", cfg.Dir, errors.Join(err, s.release()))
 		}
 	}()
-	if s.lock, err = pebble.LockDirectory(cfg.Dir, cfg.FS); err != nil {
-		return s, fmt.Errorf("data directory %s is in use, or cannot be locked: %w", cfg.Dir, err)
-	}
-	var fresh bool
-	if s.identity, fresh, err = openIdentity(&cfg); err != nil {
-		return s, err
-	}
-	s.cache = pebble.NewCache(cfg.CacheBytes)
-	if s.state, err = openState(&cfg, cfg.FS.PathJoin(cfg.Dir, stateDir), s.cache, fresh); err != nil {
-		return s, err
-	}
-	if s.marks, err = openMarks(&cfg, fresh); err != nil {
-		return s, err
-	}
-	if s.log, err = openLog(&cfg, cfg.FS.PathJoin(cfg.Dir, logDir), s.cache, s.marks, fresh); err != nil {
-		return s, err
-	}
-	if fresh {
-		// The identity is written last: until it is there the directory counts as new.
-		if err = s.identity.save(); err != nil {
-			return s, err
+	if cfg.Existing {
+		if _, err := s.fs.Stat(s.path(identityName)); err != nil {
+			return nil, fmt.Errorf("there is no store: %w", err)
 		}
+	}
+	if err := s.fs.MkdirAll(cfg.Dir, 0o750); err != nil {
+		return nil, err
+	}
+	if s.lock, err = s.fs.Lock(s.path(lockName)); err != nil {
+		return nil, fmt.Errorf("lock: is another process running on it? %w", err)
+	}
+	id, found, err := readIdentity(s.fs, s.path(identityName))
+	if err != nil {
+		return nil, err
+	}
+	if found && cfg.NodeID != "" && cfg.NodeID != id.NodeID {
+		return nil, fmt.Errorf("the store belongs to node %q, not to %q", id.NodeID, cfg.NodeID)
+	}
+	if found {
+		for _, name := range []string{stateName, logName, marksName} {
+			if _, err := s.fs.Stat(s.path(name)); err != nil {
+				return nil, fault.Wrap(err, fault.Corrupt, "%s is missing beside the identity file", name)
+			}
+		}
+	}
+	if err := s.openStores(found); err != nil {
+		return nil, err
+	}
+	if !found {
+		if err := s.create(); err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
+	s.identity.Identity = id
+	if err := s.recover(); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
 
-// State returns the state DB.
-func (s *Store) State() *State { return s.state }
-
-// Log returns the log DB.
-func (s *Store) Log() *Log { return s.log }
-
-// Identity returns whose data this is.
-func (s *Store) Identity() Identity { return s.identity.get() }
-
-// SetCluster records the cluster this data belongs to, once, durably. Fault:
-// Conflict if another is recorded.
-func (s *Store) SetCluster(id entity.ID) error {
-	return s.identity.setCluster(id)
+func (s *Store) openStores(exists bool) (err error) {
+	if err := s.fs.MkdirAll(s.path(spoolName), 0o750); err != nil {
+		return err
+	}
+	s.cache = pebble.NewCache(s.cfg.CacheBytes)
+	if s.state, err = openState(s, exists); err != nil {
+		return fmt.Errorf("state DB: %w", err)
+	}
+	if s.logDB, err = openLog(s, exists); err != nil {
+		return fmt.Errorf("log DB: %w", err)
+	}
+	return nil
 }
 
-// SpoolDir returns the directory for received and sent snapshots.
-func (s *Store) SpoolDir() string { return s.cfg.FS.PathJoin(s.cfg.Dir, spoolDir) }
+// create completes a first start: the identity is written last, so that a store
+// that has one is whole. Stores without one are the rest of a first start that
+// did not come this far, and hold nothing.
+func (s *Store) create() error {
+	for name, db := range map[string]*pebble.DB{stateName: s.state.db, logName: s.logDB.db} {
+		empty, err := isEmpty(db)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if !empty {
+			return fault.New(fault.Corrupt, "%s holds data, but the identity file is missing", name)
+		}
+	}
+	if err := syncDir(s.fs, s.cfg.Dir); err != nil {
+		return err
+	}
+	s.identity.Identity = Identity{NodeID: s.cfg.NodeID}
+	if s.identity.NodeID == "" {
+		s.identity.NodeID = entity.NewID().String()
+	}
+	if err := writeIdentity(s.fs, s.path(identityName), s.identity.Identity); err != nil {
+		return fmt.Errorf("write identity: %w", err)
+	}
+	s.log.Info("store created", "dir", s.cfg.Dir, "node", s.identity.NodeID)
+	return nil
+}
 
-// FS returns the file system the store lives on.
-func (s *Store) FS() FS { return s.cfg.FS }
+// recover compares the stores with one another and finishes what a crash left.
+func (s *Store) recover() error {
+	for _, p := range s.logDB.Partitions() {
+		if err := s.logDB.checkMark(p); err != nil {
+			return err
+		}
+		m, ok, err := s.logDB.Marker(p)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		if err := s.finishRestore(p, m); err != nil {
+			return err
+		}
+	}
+	return s.cleanSpool()
+}
 
-// Close makes everything durable and ends the store. It is safe after a
-// failed Open.
+func isEmpty(db *pebble.DB) (bool, error) {
+	it, err := db.NewIter(nil)
+	if err != nil {
+		return false, err
+	}
+	empty := !it.First()
+	return empty, errors.Join(it.Error(), it.Close())
+}
+
+// State returns the state DB. It lives as long as the store.
+func (s *Store) State() *State { return s.state }
+
+// Log returns the log DB. It lives as long as the store.
+func (s *Store) Log() *Log { return s.logDB }
+
+// SpoolDir returns where snapshots are written while they travel.
+func (s *Store) SpoolDir() string { return s.path(spoolName) }
+
+// FS returns the file system the store lies on.
+func (s *Store) FS() FS { return s.fs }
+
+// Halt reports an error after which it is unsafe to go on, as the store itself
+// does for errors of its own. Only the first report counts.
+func (s *Store) Halt(err error) {
+	s.haltOnce.Do(func() {
+		s.log.Error("storage halted", "err", err)
+		if s.cfg.Halt == nil {
+			panic(err)
+		}
+		s.cfg.Halt(err)
+	})
+}
+
+// park never returns. It is where a goroutine ends whose caller believes that
+// a failed write cannot come back.
+func (s *Store) park() { <-s.parked }
+
+// Close flushes what is in memory and closes the store. All views, batches and
+// spools must be closed before. Later calls do nothing.
 func (s *Store) Close() error {
-	var errs []error
+	s.closed.Lock()
+	defer s.closed.Unlock()
+	if s.closed.done {
+		return nil
+	}
+	s.closed.done = true
+	var err error
 	if s.state != nil {
-		errs = append(errs, s.state.Flush(), s.state.db.Close())
+		err = s.state.Flush()
 	}
-	if s.log != nil {
-		errs = append(errs, s.log.db.Close())
+	if err = errors.Join(err, s.release()); err != nil {
+		return fmt.Errorf("close store %s: %w", s.cfg.Dir, err)
 	}
-	if s.marks != nil {
-		errs = append(errs, s.marks.close())
+	return nil
+}
+
+// release closes what is open, in reverse order.
+func (s *Store) release() error {
+	var errs []error
+	if s.logDB != nil {
+		errs = append(errs, s.logDB.close())
+	}
+	if s.state != nil {
+		errs = append(errs, s.state.db.Close())
 	}
 	if s.cache != nil {
 		s.cache.Unref()
@@ -147,36 +275,47 @@ func (s *Store) Close() error {
 	if s.lock != nil {
 		errs = append(errs, s.lock.Close())
 	}
-	*s = Store{cfg: s.cfg}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("close data directory: %w", err)
+	return errors.Join(errs...)
+}
+
+func (s *Store) path(name string) string { return s.fs.PathJoin(s.cfg.Dir, name) }
+
+// syncDir makes the entries of a directory durable.
+func syncDir(fs FS, dir string) error {
+	d, err := fs.OpenDir(dir)
+	if err != nil {
+		return err
 	}
-	return nil
+	return errors.Join(d.Sync(), d.Close())
 }
 
-// Metrics are a few plain numbers of both databases.
-type Metrics struct {
-	DiskBytes      uint64 // of both databases, logs included
-	StateDiskBytes uint64
-	CacheBytes     int64
-	MemtableBytes  uint64
-	Compactions    int64
-	L0Files        int64
-	ReadAmp        int
-}
-
-// Metrics returns what the databases report now.
-func (s *Store) Metrics() Metrics {
-	state, log := s.state.db.Metrics(), s.log.db.Metrics()
-	return Metrics{
-		DiskBytes:      state.DiskSpaceUsage() + log.DiskSpaceUsage(),
-		StateDiskBytes: state.DiskSpaceUsage(),
-		CacheBytes:     state.BlockCache.Size,
-		MemtableBytes:  state.MemTable.Size + log.MemTable.Size,
-		Compactions:    state.Compact.Count + log.Compact.Count,
-		L0Files:        state.Levels[0].TablesCount + log.Levels[0].TablesCount,
-		ReadAmp:        state.ReadAmp(),
+// writeFile replaces a small file in one step and makes it durable.
+func writeFile(fs FS, path string, content []byte) error {
+	scratch := path + ".new"
+	f, err := fs.Create(scratch, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
 	}
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := fs.Rename(scratch, path); err != nil {
+		return err
+	}
+	return syncDir(fs, fs.PathDir(path))
 }
 
-func damaged(format string, args ...any) error { return fault.New(fault.Corrupt, format, args...) }
+func readFile(fs FS, path string, limit int64) ([]byte, error) {
+	f, err := fs.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(io.LimitReader(f, limit))
+	return b, errors.Join(err, f.Close())
+}
+
+func isNotExist(err error) bool { return errors.Is(err, os.ErrNotExist) }

@@ -1,8 +1,6 @@
 package storage
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -12,63 +10,109 @@ import (
 	"github.com/trellisdb/trellis/storage/keys"
 )
 
-// Reader reads single keys of one partition. View and Batch implement it.
+// Reader reads single keys of a partition: a View, or a Batch.
 type Reader interface {
-	// Get appends the value of key to dst and reports whether there is one.
+	// Get appends the value of key to dst and reports whether the key exists.
 	Get(dst, key []byte) ([]byte, bool, error)
+	// Partition returns the partition whose keys may be read.
 	Partition() entity.Partition
 }
 
-// View is a read-only picture of one partition at one applied index. It holds
-// up compaction while it is open. Reads are safe for concurrent use, Close is
-// called once.
+// View is a partition as it stood at one moment. It holds up compaction, so
+// it is closed with the request it serves. It is safe for concurrent use.
 type View struct {
-	state     *State
-	snapshot  *pebble.Snapshot
-	partition entity.Partition
+	state *State
+	part  *statePart
+	snap  *pebble.Snapshot
+	epoch uint64
+	p     entity.Partition
 }
 
-// View takes a view of a partition as it is now. The caller closes it.
+// View returns the partition as it stands now. The caller closes it.
 func (s *State) View(p entity.Partition) *View {
-	return &View{state: s, snapshot: s.db.NewSnapshot(), partition: p}
+	part := s.part(p)
+	epoch := part.epoch.Load()
+	return &View{state: s, part: part, snap: s.db.NewSnapshot(), epoch: epoch, p: p}
 }
 
 // Partition returns the partition the view shows.
-func (v *View) Partition() entity.Partition { return v.partition }
+func (v *View) Partition() entity.Partition { return v.p }
 
-// Get appends the value of key to dst and reports whether there is one.
-func (v *View) Get(dst, key []byte) ([]byte, bool, error) { return get(v.snapshot, dst, key) }
-
-// Applied returns the last log index whose effect the view shows, 0 if none.
-func (v *View) Applied() (uint64, error) { return readApplied(v) }
-
-// Close ends the view.
-func (v *View) Close() error { return v.snapshot.Close() }
-
-func readApplied(r Reader) (uint64, error) {
-	value, ok, err := r.Get(nil, keys.AppendApplied(nil, r.Partition()))
-	if err != nil || !ok {
-		return 0, err
+// stale tells that the partition was replaced under the view.
+func (v *View) stale() error {
+	if v.part.epoch.Load() == v.epoch {
+		return nil
 	}
-	if len(value) != 8 {
-		return 0, fault.New(fault.Corrupt, "partition %d: applied index has %d bytes", r.Partition(), len(value))
-	}
-	return binary.BigEndian.Uint64(value), nil
+	return fault.New(fault.NoQuorum, "partition %d was replaced by a newer snapshot while it was read; try again", v.p)
 }
 
-// Scan returns an iterator over the keys [lower, upper) of the view, standing
-// before the first. The caller closes it before the view.
+// Get appends the value of key to dst and reports whether the key exists.
+func (v *View) Get(dst, key []byte) ([]byte, bool, error) {
+	if !inPartition(key, v.p) {
+		return dst, false, fmt.Errorf("partition %d: key %x belongs to another", v.p, key)
+	}
+	dst, ok, err := get(v.snap, dst, key)
+	if err == nil {
+		err = v.stale()
+	}
+	return dst, ok && err == nil, err
+}
+
+// Applied returns the log index of the moment the view shows.
+func (v *View) Applied() (uint64, error) {
+	applied, err := readApplied(v.snap, v.p)
+	if err == nil {
+		err = v.stale()
+	}
+	return applied, err
+}
+
+// Scan returns an iterator over the keys in [lower, upper), unpositioned. A nil
+// bound stands for that end of the partition. The caller closes it, before the
+// view. Both bounds must not change while it is open.
 func (v *View) Scan(lower, upper []byte) (*Iterator, error) {
-	it, err := v.snapshot.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper, KeyTypes: pebble.IterKeyTypePointsOnly})
-	if err != nil {
-		return nil, fmt.Errorf("partition %d: scan: %w", v.partition, classify(err))
+	first, last := keys.PartitionRange(v.p)
+	if lower == nil {
+		lower = first
 	}
-	return &Iterator{it: it}, nil
+	if upper == nil {
+		upper = last
+	}
+	if !inPartition(lower, v.p) || string(upper) > string(last) {
+		return nil, fmt.Errorf("partition %d: scan of [%x, %x) leaves it", v.p, lower, upper)
+	}
+	it, err := v.snap.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper, KeyTypes: pebble.IterKeyTypePointsOnly})
+	if err != nil {
+		return nil, fmt.Errorf("partition %d: scan: %w", v.p, corrupt(err))
+	}
+	if err := v.stale(); err != nil { // an iterator made before keeps what it needs
+		_ = it.Close()
+		return nil, err
+	}
+	return &Iterator{it: it, p: v.p}, nil
 }
 
-// Iterator walks keys in order. A move that returns false has met an end or an
-// error, which Err tells apart. Not safe for concurrent use.
-type Iterator struct{ it *pebble.Iterator }
+// Close gives the view back.
+func (v *View) Close() error { return v.snap.Close() }
+
+func inPartition(key []byte, p entity.Partition) bool {
+	got, ok := keys.PartitionOf(key)
+	return ok && got == p
+}
+
+// Iterator walks over the keys of a view in order. After each move that
+// returned false, Err tells the end from an error. It is not safe for
+// concurrent use.
+type Iterator struct {
+	it *pebble.Iterator
+	p  entity.Partition
+}
+
+// SeekGE moves to the first key at or after key.
+func (i *Iterator) SeekGE(key []byte) bool { return i.it.SeekGE(key) }
+
+// SeekLT moves to the last key before key.
+func (i *Iterator) SeekLT(key []byte) bool { return i.it.SeekLT(key) }
 
 // First moves to the first key.
 func (i *Iterator) First() bool { return i.it.First() }
@@ -79,48 +123,33 @@ func (i *Iterator) Last() bool { return i.it.Last() }
 // Next moves forward.
 func (i *Iterator) Next() bool { return i.it.Next() }
 
-// Prev moves backward.
+// Prev moves back.
 func (i *Iterator) Prev() bool { return i.it.Prev() }
 
-// SeekGE moves to the first key not below key.
-func (i *Iterator) SeekGE(key []byte) bool { return i.it.SeekGE(key) }
-
-// SeekLT moves to the last key below key.
-func (i *Iterator) SeekLT(key []byte) bool { return i.it.SeekLT(key) }
-
-// Key returns the current key, lent until the next move.
+// Key lends the current key until the next move.
 func (i *Iterator) Key() []byte { return i.it.Key() }
 
-// Value returns the current value, lent until the next move. If it cannot be
-// read it is nil, and Err says why.
+// Value lends the current value until the next move.
 func (i *Iterator) Value() []byte {
-	v, err := i.it.ValueAndErr()
+	value, err := i.it.ValueAndErr()
 	if err != nil {
-		return nil
+		return nil // the iterator keeps the error for Err
 	}
-	return v
+	return value
 }
 
-// Err returns what ended the walk, nil if it was the end of the range.
+// Err returns the error that ended the walk, if one did.
 func (i *Iterator) Err() error {
 	if err := i.it.Error(); err != nil {
-		return fmt.Errorf("scan: %w", classify(err))
+		return fmt.Errorf("partition %d: scan: %w", i.p, corrupt(err))
 	}
 	return nil
 }
 
-// Close ends the walk and returns what went wrong in it.
+// Close ends the iterator. It returns the error of the walk if there was one.
 func (i *Iterator) Close() error {
 	if err := i.it.Close(); err != nil {
-		return fmt.Errorf("scan: %w", classify(err))
+		return fmt.Errorf("partition %d: scan: %w", i.p, corrupt(err))
 	}
 	return nil
-}
-
-// classify turns Pebble's mark of damage into fault.Corrupt.
-func classify(err error) error {
-	if err != nil && errors.Is(err, pebble.ErrCorruption) {
-		return fault.Wrap(err, fault.Corrupt, "stored bytes are not what was written")
-	}
-	return err
 }

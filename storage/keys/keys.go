@@ -315,3 +315,11 @@ func DecodeRouteValue(v []byte) (p entity.Partition, id entity.ID, ok bool) {
 func RouteRange() (lower, upper []byte) {
 	return rangeOf(appendApp(nil, entity.System, entity.Management, KindRoute))
 }
+
+// DecodeRoute is the inverse of AppendRoute.
+func DecodeRoute(k []byte) (entity.AppID, bool) {
+	if len(k) != 9+4 || k[8] != KindRoute {
+		return 0, false
+	}
+	return entity.AppID(binary.BigEndian.Uint32(k[9:])), true
+}
