@@ -27,7 +27,15 @@ import (
 	"github.com/trellisdb/trellis/storage/fault"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// fasthttp leaves a janitor that notices its pool's end up to ten seconds
+// later, and keeps its clock and its compression workers for good.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1.1"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp/stackless.funcWorker"))
+}
 
 var shopID, _ = entity.ParseID("2a7d31e4-5c31-41ee-8c99-0242ac120002")
 

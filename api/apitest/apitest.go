@@ -1,0 +1,249 @@
+// Package apitest starts a whole server for tests that speak HTTP to it: a node
+// with a data directory, the API, a socket. It wires what cmd/trellis wires.
+package apitest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/trellisdb/trellis/api"
+	"github.com/trellisdb/trellis/api/auth"
+	"github.com/trellisdb/trellis/api/collections"
+	"github.com/trellisdb/trellis/api/directory"
+	"github.com/trellisdb/trellis/api/management"
+	"github.com/trellisdb/trellis/node"
+	"github.com/trellisdb/trellis/query/cursor"
+	"github.com/trellisdb/trellis/storage"
+	"github.com/trellisdb/trellis/storage/entity"
+)
+
+// Server is a running server with one organisation in it, acme, whose owner is
+// dana, and its sandbox.
+type Server struct {
+	URL    string // without a trailing slash
+	App    string // path of the sandbox: /acme/sandbox
+	Admin  string // access token of the organisation's owner
+	client *http.Client
+	node   *node.Node
+	stop   []func() error
+}
+
+// doors are a node's doors as the API asks for them.
+type doors struct{ *node.Node }
+
+func (d doors) View(ctx context.Context, app entity.AppID) (*storage.View, error) {
+	return d.Node.View(ctx, app, node.Linearizable)
+}
+
+func (d doors) StaleView(ctx context.Context, app entity.AppID) (*storage.View, error) {
+	return d.Node.View(ctx, app, node.Stale)
+}
+
+// Start starts a server that ends with the test.
+func Start(tb testing.TB) *Server {
+	tb.Helper()
+	s, err := Open(tb.TempDir())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Errorf("close server: %v", err)
+		}
+	})
+	return s
+}
+
+// Open starts a server on a data directory, which may hold one already.
+func Open(dir string) (s *Server, err error) {
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	s = &Server{App: "/acme/sandbox"}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	nc := node.DefaultConfig(dir)
+	nc.Partitions, nc.Log = 2, log
+	nc.Storage.CacheBytes = 16 << 20
+	nc.Halt = func(err error) { panic(err) }
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if s.node, err = node.Start(ctx, nc); err != nil {
+		return s, err
+	}
+	s.onClose(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		return s.node.Close(ctx)
+	})
+	if err := s.serve(ctx, log); err != nil {
+		return s, err
+	}
+	return s, s.populate()
+}
+
+func (s *Server) serve(ctx context.Context, log *slog.Logger) error {
+	cluster := doors{s.node}
+	dc := directory.DefaultConfig()
+	dc.BcryptCost = 4
+	dc.SuperuserName = "root"
+	dir, err := directory.Open(ctx, dc, cluster)
+	if err != nil {
+		return err
+	}
+	if _, err := dir.EnsureSuperuser(ctx, "root@example.test", "root-secret"); err != nil {
+		return err
+	}
+	manage := management.New(management.DefaultConfig(), cluster, dir)
+	data := collections.New(cluster, dir, cursor.Key(auth.DeriveKey(s.node.Cluster().Key, "cursor")))
+	server, err := api.New(api.DefaultConfig(), api.Parts{
+		Authenticate: manage.Authenticate,
+		Resolve:      manage.Resolve,
+		ResolveID:    manage.ResolveID,
+		Management:   manage.Management,
+		Applications: manage.Applications,
+		System:       manage.System,
+		Accounts:     manage.Accounts,
+		Data:         data.Handle,
+		Healthy:      s.node.Healthy,
+	}, log)
+	if err != nil {
+		return err
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	s.URL = "http://" + ln.Addr().String()
+	transport := &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}
+	s.client = &http.Client{Transport: transport, Timeout: time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(ln) }()
+	s.onClose(func() error {
+		transport.CloseIdleConnections()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		return errors.Join(server.Shutdown(ctx), <-done)
+	})
+	return nil
+}
+
+func (s *Server) onClose(f func() error) { s.stop = append(s.stop, f) }
+
+// Close ends the server.
+func (s *Server) Close() error {
+	var errs []error
+	for i := len(s.stop) - 1; i >= 0; i-- {
+		errs = append(errs, s.stop[i]())
+	}
+	s.stop = nil
+	return errors.Join(errs...)
+}
+
+// populate makes the organisation, unless it is there, and signs its owner in.
+func (s *Server) populate() error {
+	const owner = `{"organization":"acme","username":"dana","name":"Dana","email":"dana@example.test","password":"dana-secret"}`
+	if _, err := s.Do("POST", "/management/orgs", "", owner); err != nil {
+		return err
+	}
+	a, err := s.Do("POST", "/management/token", "", `{"grant_type":"password","username":"dana","password":"dana-secret"}`)
+	if err != nil {
+		return err
+	}
+	if s.Admin, _ = a.Fields["access_token"].(string); s.Admin == "" {
+		return fmt.Errorf("sign in: %d %s", a.Status, a.Body)
+	}
+	return nil
+}
+
+// Answer is a response.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   string
+	Fields map[string]any // of the body, if it is a JSON object
+}
+
+// Do makes a request. The token is sent as a bearer token unless it is empty;
+// an empty body is no body.
+func (s *Server) Do(method, target, token, body string) (Answer, error) {
+	var content io.Reader
+	if body != "" {
+		content = strings.NewReader(body)
+	}
+	req, err := http.NewRequest(method, s.URL+target, content)
+	if err != nil {
+		return Answer{}, fmt.Errorf("%s %s: %w", method, target, err)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	return s.Send(req)
+}
+
+// Send makes a request of the caller's.
+func (s *Server) Send(req *http.Request) (a Answer, err error) {
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return a, fmt.Errorf("%s %s: %w", req.Method, req.URL.Path, err)
+	}
+	defer func() { err = errors.Join(err, resp.Body.Close()) }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return a, fmt.Errorf("%s %s: read body: %w", req.Method, req.URL.Path, err)
+	}
+	a = Answer{Status: resp.StatusCode, Header: resp.Header, Body: string(text)}
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.UseNumber()
+	if dec.Decode(&a.Fields) != nil {
+		a.Fields = nil // not every body is an object
+	}
+	return a, nil
+}
+
+// Code is the envelope's error, empty for a success.
+func (a Answer) Code() string {
+	code, _ := a.Fields["error"].(string)
+	return code
+}
+
+// Entities are the answer's entities.
+func (a Answer) Entities() []map[string]any {
+	list, _ := a.Fields["entities"].([]any)
+	entities := make([]map[string]any, 0, len(list))
+	for _, e := range list {
+		if m, ok := e.(map[string]any); ok {
+			entities = append(entities, m)
+		}
+	}
+	return entities
+}
+
+// Entity is the answer's first entity, or an empty one.
+func (a Answer) Entity() map[string]any {
+	if e := a.Entities(); len(e) > 0 {
+		return e[0]
+	}
+	return map[string]any{}
+}
+
+// Cursor is where the next page begins, empty after the last.
+func (a Answer) Cursor() string {
+	c, _ := a.Fields["cursor"].(string)
+	return c
+}
