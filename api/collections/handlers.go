@@ -41,6 +41,7 @@ type Handlers struct {
 	cluster   Cluster
 	passwords Passwords
 	key       cursor.Key
+	types     typeCache
 }
 
 // New makes handlers. The key authenticates cursors and is the same on every
@@ -82,7 +83,7 @@ func (h *Handlers) call(req *wire.Request) (*call, error) {
 	if i := strings.IndexByte(first, ';'); i >= 0 { // matrix parameters are not offered; the collection decides access
 		first = first[:i]
 	}
-	typ, err := schema.Of(first)
+	typ, err := h.types.of(first)
 	if err != nil {
 		if refused := req.Access.Check(auth.OpOf(req.Method()), segments); refused != nil {
 			return nil, refused

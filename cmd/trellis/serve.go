@@ -11,6 +11,7 @@ import (
 	"net/http/pprof"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -51,6 +52,23 @@ password one is generated at the first start and printed once.`,
 	return cmd
 }
 
+// Collect garbage less often than Go's default: the heap is small, for
+// memtables and block cache lie outside it. Under the limit the pace is eased,
+// near it the collector works harder instead. GOGC and GOMEMLIMIT overrule.
+const (
+	gcPercent   = 400
+	memoryLimit = 1 << 30
+)
+
+func tuneCollector() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
+}
+
 // doors are a node's doors as the API asks for them.
 type doors struct{ *node.Node }
 
@@ -65,7 +83,7 @@ func (d doors) StaleView(ctx context.Context, app entity.AppID) (*storage.View, 
 // serve runs a node until ctx ends. What a person must read goes to out.
 func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 	log := cfg.logger(os.Stderr)
-	slog.SetDefault(log)
+	tuneCollector()
 	listener, err := net.Listen("tcp", cfg.HTTPAddr)
 	if err != nil {
 		return fmt.Errorf("listen for the API: %w", err)
