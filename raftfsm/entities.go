@@ -65,11 +65,7 @@ func (m *Machine) createEntities(cmd *command.Command, op *command.CreateEntitie
 	if err := m.enroll(c); err != nil {
 		return result{}, err
 	}
-	var res result
-	if n := len(op.Items); n > 0 {
-		res.Entities = make([]entity.Entity, 0, n)
-		res.where = make([]entity.CollectionID, 0, n)
-	}
+	res := m.newResult(len(op.Items))
 	for i := range op.Items {
 		d := m.draftAt(i)
 		if err := m.write(d, c); err != nil {
@@ -83,10 +79,10 @@ func (m *Machine) createEntities(cmd *command.Command, op *command.CreateEntitie
 
 // createEach creates the items that can be, each by itself.
 func (m *Machine) createEach(c *collection, op *command.CreateEntities) (result, error) {
-	var res result
 	if len(op.Items) == 0 {
-		return res, m.enroll(c)
+		return result{}, m.enroll(c)
 	}
+	res := m.newResult(len(op.Items))
 	for i := range op.Items {
 		d := m.draftAt(0)
 		err := m.check(d, c, &op.Rules, &op.Items[i], c.next)
@@ -109,6 +105,14 @@ func (m *Machine) createEach(c *collection, op *command.CreateEntities) (result,
 		m.touch(c.App, c.name)
 	}
 	return res, nil
+}
+
+// newResult returns an empty result with room for n entities.
+func (m *Machine) newResult(n int) result {
+	if n == 0 {
+		return result{}
+	}
+	return result{Outcome: command.Outcome{Entities: make([]entity.Entity, 0, n)}, where: m.where[:0]}
 }
 
 func (r *result) add(c *collection, e entity.Entity) {
@@ -362,7 +366,7 @@ func (m *Machine) updateEntity(cmd *command.Command, op *command.UpdateEntity) (
 	m.putEntity(c, &e)
 	index.Difference(&m.before, &d.entries, m.batch.Delete, m.batch.Set)
 	m.touch(cmd.App, c.name)
-	var res result
+	res := m.newResult(1)
 	res.add(c, e)
 	return res, nil
 }
@@ -388,7 +392,8 @@ func (m *Machine) upsert(cmd *command.Command, op *command.UpdateEntity, c *coll
 		return result{}, err
 	}
 	m.touch(cmd.App, c.name)
-	res := result{Outcome: command.Outcome{Created: true}}
+	res := m.newResult(1)
+	res.Created = true
 	res.add(c, d.entity)
 	return res, nil
 }

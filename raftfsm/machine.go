@@ -53,6 +53,7 @@ type Machine struct {
 	drafts  []draft
 	key     []byte
 	value   []byte
+	where   []entity.CollectionID
 	stored  []byte         // record of the entity a command changes
 	touched []entity.AppID // applications whose principals or registry the batch changes
 
@@ -198,6 +199,7 @@ func (m *Machine) once(cmd *command.Command) (command.Outcome, error) {
 		return m.recall(cmd)
 	}
 	res, err := m.dispatch(cmd)
+	m.where = res.where // used again by the next command
 	if err != nil {
 		refused := refusedBy(err)
 		if refused == nil {

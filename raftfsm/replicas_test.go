@@ -72,6 +72,12 @@ func (r *replica) digest() storage.Digest {
 	return digestOf(r.t, r.store.State(), testPartition)
 }
 
+// crash returns what a power cut leaves of a disk, with so many percent of what
+// was not synced.
+func crash(fs *vfs.MemFS, percent int) *vfs.MemFS {
+	return fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(1, 1))})
+}
+
 // clean fails the test if Check finds anything.
 func (r *replica) clean() {
 	r.t.Helper()

@@ -14,7 +14,9 @@ func openStore(t testing.TB, fs storage.FS) *storage.Store {
 	t.Helper()
 	cfg := storage.DefaultConfig("data")
 	cfg.FS = fs
-	cfg.CacheBytes, cfg.StateMemtableBytes, cfg.LogMemtableBytes = 1<<20, 1<<20, 256<<10
+	if _, bench := t.(*testing.B); !bench {
+		cfg.CacheBytes, cfg.StateMemtableBytes, cfg.LogMemtableBytes = 1<<20, 1<<20, 256<<10
+	}
 	cfg.Log = slog.New(slog.DiscardHandler)
 	cfg.Halt = func(err error) { t.Errorf("storage halted: %v", err) }
 	s, err := storage.Open(cfg)

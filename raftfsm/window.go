@@ -25,6 +25,7 @@ type window struct {
 	partition entity.Partition
 	epochLen  uint64 // entries an epoch has
 	keep      uint64 // whole epochs kept before the current one
+	most      int    // request ids
 
 	epoch  uint64 // of the entry being applied
 	seen   map[command.RequestID]uint64
@@ -55,6 +56,7 @@ func (w *window) load(view *storage.View, entries uint64) error {
 		partition: view.Partition(),
 		epochLen:  epochLen,
 		keep:      (entries + epochLen - 1) / epochLen,
+		most:      maxRequests,
 		seen:      make(map[command.RequestID]uint64),
 	}
 	it, err := view.Scan(keys.DedupRange(w.partition, 0, math.MaxUint64))
@@ -90,7 +92,7 @@ func (w *window) advance(index uint64) {
 	for len(w.epochs) > 0 {
 		oldest := &w.epochs[0]
 		expired := oldest.epoch+w.keep < w.epoch
-		crowded := len(w.seen) > maxRequests && oldest.epoch < w.epoch
+		crowded := len(w.seen) > w.most && oldest.epoch < w.epoch
 		if !expired && !crowded {
 			return
 		}
