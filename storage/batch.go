@@ -170,6 +170,7 @@ func (b *Batch) Commit() error {
 	err := b.encode()
 	if err == nil {
 		err = b.wire.Commit(pebble.NoSync)
+		b.state.part(b.p).commits.Add(1)
 	}
 	if err != nil {
 		return fmt.Errorf("partition %d: commit: %w", b.p, corrupt(err))

@@ -44,31 +44,47 @@ func decodeCounters(b []byte) (next entity.Seq, count uint64, ok bool) {
 }
 
 // readNumber reads the number a dictionary gives to a name.
-func readNumber(r Reader, app entity.AppID, owner entity.CollectionID, name string) (uint32, bool, error) {
+func readNumber(r Reader, app entity.AppID, owner entity.CollectionID, text string) (uint32, bool, error) {
+	view, remember := r.(*View) // a batch may yet be refused
+	if remember {
+		if number, ok := view.state.names.get(name{app, owner, text}); ok {
+			return number, true, nil
+		}
+	}
 	var buf [96]byte
 	var val [binary.MaxVarintLen64]byte
-	raw, ok, err := r.Get(val[:0], keys.AppendName(buf[:0], r.Partition(), app, owner, name))
+	raw, ok, err := r.Get(val[:0], keys.AppendName(buf[:0], r.Partition(), app, owner, text))
 	if err != nil || !ok {
 		return 0, false, err
 	}
 	v, n := binary.Uvarint(raw)
 	if n != len(raw) || v == 0 || v > 1<<32-1 {
-		return 0, false, fault.New(fault.Corrupt, "partition %d: dictionary %d of application %d: number of %q", r.Partition(), owner, app, name)
+		return 0, false, fault.New(fault.Corrupt, "partition %d: dictionary %d of application %d: number of %q", r.Partition(), owner, app, text)
+	}
+	if remember {
+		view.state.names.put(name{app, owner, text}, uint32(v))
 	}
 	return uint32(v), true, nil
+}
+
+// ReadCollectionID returns the number of a collection by its folded name. It
+// is not found before its first entity was added.
+func ReadCollectionID(r Reader, app entity.AppID, name string) (entity.CollectionID, bool, error) {
+	if name == "" { // keeps the next number
+		return 0, false, nil
+	}
+	number, ok, err := readNumber(r, app, 0, name)
+	return entity.CollectionID(number), ok, err
 }
 
 // ReadCollection returns a collection by its folded name. It is not found
 // before its first entity was added.
 func ReadCollection(r Reader, app entity.AppID, name string) (Collection, bool, error) {
-	if name == "" { // keeps the next number
-		return Collection{}, false, nil
-	}
-	number, ok, err := readNumber(r, app, 0, name)
+	id, ok, err := ReadCollectionID(r, app, name)
 	if err != nil || !ok {
 		return Collection{}, false, err
 	}
-	c := Collection{ID: entity.CollectionID(number), Name: name, NextSeq: 1}
+	c := Collection{ID: id, Name: name, NextSeq: 1}
 	var buf [32]byte
 	var val [2 * binary.MaxVarintLen64]byte
 	raw, ok, err := r.Get(val[:0], keys.AppendCollection(buf[:0], r.Partition(), app, c.ID))

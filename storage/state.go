@@ -26,10 +26,13 @@ type State struct {
 
 	restores sync.Mutex // held while a partition is replaced
 	spools   sync.Mutex // held while a partition is written to a spool
+	names    nameCache
 	parts    struct {
 		sync.Mutex // for adding
 		all        atomic.Pointer[[]*statePart]
 	}
+
+	stopPictures, picturesDone chan struct{}
 }
 
 // statePart is what is kept in memory of one partition.
@@ -39,6 +42,9 @@ type statePart struct {
 	epoch atomic.Uint64
 	// durable is an applied index known to be on disk.
 	durable atomic.Uint64
+	// commits counts the batches that became visible.
+	commits  atomic.Uint64
+	pictures pictures
 }
 
 // maxPartition bounds partition numbers; marks and tables in memory are
@@ -55,9 +61,17 @@ func openState(s *Store, exists bool) (*State, error) {
 	if err != nil {
 		return nil, openError(err)
 	}
-	st := &State{store: s, db: db, opts: opts}
+	st := &State{store: s, db: db, opts: opts, stopPictures: make(chan struct{}), picturesDone: make(chan struct{})}
 	st.parts.all.Store(&[]*statePart{})
+	go st.runPictures()
 	return st, nil
+}
+
+// close ends the database. All views are closed by then.
+func (s *State) close() error {
+	close(s.stopPictures)
+	<-s.picturesDone
+	return s.db.Close()
 }
 
 // openError marks as damage what keeps a database from opening, where Pebble

@@ -267,7 +267,7 @@ func (s *Store) release() error {
 		errs = append(errs, s.logDB.close())
 	}
 	if s.state != nil {
-		errs = append(errs, s.state.db.Close())
+		errs = append(errs, s.state.close())
 	}
 	if s.cache != nil {
 		s.cache.Unref()

@@ -21,18 +21,16 @@ type Reader interface {
 // View is a partition as it stood at one moment. It holds up compaction, so
 // it is closed with the request it serves. It is safe for concurrent use.
 type View struct {
-	state *State
-	part  *statePart
-	snap  *pebble.Snapshot
-	epoch uint64
-	p     entity.Partition
+	state   *State
+	part    *statePart
+	picture *picture
+	p       entity.Partition
 }
 
 // View returns the partition as it stands now. The caller closes it.
 func (s *State) View(p entity.Partition) *View {
 	part := s.part(p)
-	epoch := part.epoch.Load()
-	return &View{state: s, part: part, snap: s.db.NewSnapshot(), epoch: epoch, p: p}
+	return &View{state: s, part: part, picture: s.openPicture(part), p: p}
 }
 
 // Partition returns the partition the view shows.
@@ -40,7 +38,7 @@ func (v *View) Partition() entity.Partition { return v.p }
 
 // stale tells that the partition was replaced under the view.
 func (v *View) stale() error {
-	if v.part.epoch.Load() == v.epoch {
+	if v.part.epoch.Load() == v.picture.epoch {
 		return nil
 	}
 	return fault.New(fault.NoQuorum, "partition %d was replaced by a newer snapshot while it was read; try again", v.p)
@@ -51,7 +49,7 @@ func (v *View) Get(dst, key []byte) ([]byte, bool, error) {
 	if !inPartition(key, v.p) {
 		return dst, false, fmt.Errorf("partition %d: key %x belongs to another", v.p, key)
 	}
-	dst, ok, err := get(v.snap, dst, key)
+	dst, ok, err := get(v.picture.snap, dst, key)
 	if err == nil {
 		err = v.stale()
 	}
@@ -60,7 +58,7 @@ func (v *View) Get(dst, key []byte) ([]byte, bool, error) {
 
 // Applied returns the log index of the moment the view shows.
 func (v *View) Applied() (uint64, error) {
-	applied, err := readApplied(v.snap, v.p)
+	applied, err := readApplied(v.picture.snap, v.p)
 	if err == nil {
 		err = v.stale()
 	}
@@ -81,7 +79,7 @@ func (v *View) Scan(lower, upper []byte) (*Iterator, error) {
 	if !inPartition(lower, v.p) || string(upper) > string(last) {
 		return nil, fmt.Errorf("partition %d: scan of [%x, %x) leaves it", v.p, lower, upper)
 	}
-	it, err := v.snap.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper, KeyTypes: pebble.IterKeyTypePointsOnly})
+	it, err := v.picture.snap.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper, KeyTypes: pebble.IterKeyTypePointsOnly})
 	if err != nil {
 		return nil, fmt.Errorf("partition %d: scan: %w", v.p, corrupt(err))
 	}
@@ -93,7 +91,7 @@ func (v *View) Scan(lower, upper []byte) (*Iterator, error) {
 }
 
 // Close gives the view back.
-func (v *View) Close() error { return v.snap.Close() }
+func (v *View) Close() error { return v.part.closePicture(v.picture) }
 
 func inPartition(key []byte, p entity.Partition) bool {
 	got, ok := keys.PartitionOf(key)

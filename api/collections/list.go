@@ -74,7 +74,7 @@ func (c *call) list() (*wire.Reply, error) {
 	}
 	reply := c.req.Entities(c.path).Counted()
 	err := c.reading(c.req, func(v *storage.View) error {
-		col, ok, err := storage.ReadCollection(v, c.req.App.Number, c.typ.Collection)
+		col, ok, err := storage.ReadCollectionID(v, c.req.App.Number, c.typ.Collection)
 		if err != nil {
 			return err
 		}
@@ -84,7 +84,7 @@ func (c *call) list() (*wire.Reply, error) {
 			}
 			return nil
 		}
-		return c.page(v, col.ID, reply)
+		return c.page(v, col, reply)
 	})
 	if err != nil {
 		return nil, err

@@ -52,15 +52,15 @@ func (c *call) isMe(segment string) bool {
 // find reads the entity a target names; false if there is none.
 func (c *call) find(v *storage.View, t *command.Target) (entity.Entity, bool, error) {
 	app := c.req.App.Number
-	col, ok, err := storage.ReadCollection(v, app, c.typ.Collection)
+	col, ok, err := storage.ReadCollectionID(v, app, c.typ.Collection)
 	if err != nil || !ok {
 		return entity.Entity{}, false, err
 	}
 	if !t.ID.IsZero() {
-		return storage.ReadEntityByID(v, app, col.ID, t.ID)
+		return storage.ReadEntityByID(v, app, col, t.ID)
 	}
 	for _, a := range t.Aliases {
-		if e, ok, err := storage.ReadEntityByAlias(v, app, col.ID, a.Property, a.Value); err != nil || ok {
+		if e, ok, err := storage.ReadEntityByAlias(v, app, col, a.Property, a.Value); err != nil || ok {
 			return e, ok, err
 		}
 	}

@@ -1,0 +1,43 @@
+package storage
+
+import (
+	"sync"
+
+	"github.com/trellisdb/trellis/storage/entity"
+)
+
+// maxNames bounds the dictionary entries kept in memory; when there are more,
+// all are forgotten and read again.
+const maxNames = 1 << 16
+
+// name is a key of the dictionaries of all applications.
+type name struct {
+	app   entity.AppID
+	owner entity.CollectionID
+	text  string
+}
+
+// nameCache remembers numbers that dictionaries give to names. A number is
+// given once, by the log, and never changes, so no entry ever becomes wrong.
+type nameCache struct {
+	mu struct {
+		sync.RWMutex
+		numbers map[name]uint32
+	}
+}
+
+func (c *nameCache) get(n name) (uint32, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	number, ok := c.mu.numbers[n]
+	return number, ok
+}
+
+func (c *nameCache) put(n name, number uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mu.numbers == nil || len(c.mu.numbers) >= maxNames {
+		c.mu.numbers = make(map[name]uint32)
+	}
+	c.mu.numbers[n] = number
+}
