@@ -76,11 +76,11 @@ func (c *cities) run(ctx context.Context) (err error) {
 	if err := c.load(ctx, target, places); err != nil {
 		return err
 	}
-	first, err := c.walk(target, places, false)
-	if err != nil {
+	if err := c.walkBusy(ctx, target, places); err != nil {
 		return err
 	}
-	if err := c.walkBusy(ctx, target, places); err != nil {
+	first, err := c.walk(target, places, false)
+	if err != nil {
 		return err
 	}
 	if !c.env.own() {
@@ -128,7 +128,31 @@ func (c *cities) load(ctx context.Context, target client.Target, places []data.P
 	return nil
 }
 
-// post sends places over all connections.
+// stranger is an entity that is no place.
+type stranger struct {
+	Name   string `json:"name"`
+	Number int    `json:"number"`
+}
+
+func newStranger(name string) stranger { return stranger{Name: name, Number: -1} }
+
+// scattered is the name of the stranger in the batch that ends before a place.
+func scattered(last int) string { return fmt.Sprintf("stranger-among-%d", last) }
+
+// withStranger puts a stranger into the middle of a batch.
+func withStranger(part []data.Place, last int) []any {
+	batch := make([]any, 0, len(part)+1)
+	for i, p := range part {
+		if i == len(part)/2 {
+			batch = append(batch, newStranger(scattered(last)))
+		}
+		batch = append(batch, p)
+	}
+	return batch
+}
+
+// post sends places over all connections. In the middle of each batch is a
+// stranger, to be deleted while the walk that passes it goes on.
 func (c *cities) post(ctx context.Context, target client.Target, places []data.Place, batch int) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -144,14 +168,15 @@ func (c *cities) post(ctx context.Context, target client.Target, places []data.P
 				if len(part) == 0 {
 					return
 				}
-				var body any = part
-				if batch == 1 {
-					body = part[0]
+				var body any = part[0]
+				want := len(part)
+				if batch > 1 {
+					body, want = withStranger(part, last), want+1
 				}
 				var page client.Page
 				err := target.Call(conn, "POST", target.Path(c.collection), body, &page)
-				if err == nil && len(page.Entities) != len(part) {
-					err = fmt.Errorf("%d of %d places were stored: %v", len(page.Entities), len(part), page.Errors)
+				if err == nil && len(page.Entities) != want {
+					err = fmt.Errorf("%d of %d entities were stored: %v", len(page.Entities), want, page.Errors)
 				}
 				if err != nil {
 					cancel(err)
@@ -197,16 +222,22 @@ func (c *cities) walk(target client.Target, places []data.Place, strangers bool)
 	return seen.digest(), nil
 }
 
-// walkBusy walks while other clients insert, update and delete entities of
-// their own in the collection, and removes what they left.
+// walkBusy walks while other clients insert and delete entities of their own in
+// the collection, at its newest end and all over it, and removes what they
+// left.
 func (c *cities) walkBusy(ctx context.Context, target client.Target, places []data.Place) error {
+	among := make(chan string, len(places))
+	for last := min(c.singles, len(places)) + c.batch; last < len(places)+c.batch; last += c.batch {
+		among <- scattered(last - min(c.singles, len(places)))
+	}
+	close(among)
 	busy, stop := context.WithCancel(ctx)
 	defer stop()
 	var done sync.WaitGroup
 	var writes atomic.Int64
 	failures := make(chan error, c.connections)
 	for i := range c.connections {
-		done.Go(func() { failures <- c.disturb(busy, target, i, &writes) })
+		done.Go(func() { failures <- c.disturb(busy, target, i, among, &writes) })
 	}
 	var err error
 	for range 3 {
@@ -228,30 +259,41 @@ func (c *cities) walkBusy(ctx context.Context, target client.Target, places []da
 	return nil
 }
 
-// disturb creates and deletes until ctx ends, then deletes what it has left.
-func (c *cities) disturb(ctx context.Context, target client.Target, number int, writes *atomic.Int64) error {
+// disturb creates and deletes until ctx ends, then deletes what it has left
+// and what is left of among.
+func (c *cities) disturb(ctx context.Context, target client.Target, number int, among <-chan string, writes *atomic.Int64) error {
 	conn := client.NewConn(target.Addr, requestTimeout)
 	defer conn.Close() //nolint:errcheck // nothing is pending on it
+	remove := func(name string) error {
+		writes.Add(1)
+		return target.Call(conn, "DELETE", target.Path(c.collection, name), nil, nil)
+	}
 	var mine []string
-	const most = 50
+	const most, seldom = 50, 20
 	for n := 0; ctx.Err() == nil; n++ {
 		name := fmt.Sprintf("stranger-%d-%d", number, n)
-		if err := target.Call(conn, "POST", target.Path(c.collection), map[string]any{"name": name, "number": -1}, nil); err != nil {
+		if err := target.Call(conn, "POST", target.Path(c.collection), newStranger(name), nil); err != nil {
 			return err
 		}
+		writes.Add(1)
 		mine = append(mine, name)
-		writes.Add(1)
-		if len(mine) <= most {
-			continue
+		if len(mine) > most {
+			if err := remove(mine[0]); err != nil {
+				return err
+			}
+			mine = mine[1:]
 		}
-		if err := target.Call(conn, "DELETE", target.Path(c.collection, mine[0]), nil, nil); err != nil {
-			return err
+		if n%seldom == 0 {
+			if name, more := <-among; more {
+				mine = append([]string{name}, mine...)
+			}
 		}
-		mine = mine[1:]
-		writes.Add(1)
+	}
+	for name := range among {
+		mine = append(mine, name)
 	}
 	for _, name := range mine {
-		if err := target.Call(conn, "DELETE", target.Path(c.collection, name), nil, nil); err != nil {
+		if err := remove(name); err != nil {
 			return err
 		}
 	}

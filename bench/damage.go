@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -225,7 +226,7 @@ func (d *damager) try(ctx context.Context, w wound) (outcome, detail string, err
 func (d *damager) serve(ctx context.Context, dir string) (outcome, detail string, err error) {
 	p, err := server.Start(ctx, d.env.config(dir))
 	if errors.Is(err, server.ErrExited) {
-		return refusedStart, "", nil
+		return refusedStart, "(" + lastLine(d.env.log(300)) + ")", nil
 	}
 	if err != nil {
 		return "", "", d.env.withLog(err)
@@ -245,8 +246,9 @@ func (d *damager) serve(ctx context.Context, dir string) (outcome, detail string
 	return harmless, "", nil
 }
 
-// lastLine is the last line of a text.
+// lastLine is the last line of a text that holds something.
 func lastLine(text string) string {
+	text = strings.TrimSpace(text)
 	for i := len(text) - 1; i >= 0; i-- {
 		if text[i] == '\n' {
 			return text[i+1:]

@@ -134,14 +134,18 @@ func (e *environment) start(ctx context.Context) error {
 	return nil
 }
 
+// log is the end of what the server printed.
+func (e *environment) log(most int) string {
+	log, err := os.ReadFile(filepath.Join(e.scratch, "server.log"))
+	if err != nil {
+		return err.Error()
+	}
+	return strings.ToValidUTF8(string(log[max(0, len(log)-most):]), "?")
+}
+
 // withLog adds the end of the server's log to an error.
 func (e *environment) withLog(err error) error {
-	log, readErr := os.ReadFile(filepath.Join(e.scratch, "server.log"))
-	if readErr != nil {
-		return err
-	}
-	const most = 1500
-	return fmt.Errorf("%w; the server's log ends: %s", err, strings.ToValidUTF8(string(log[max(0, len(log)-most):]), "?"))
+	return fmt.Errorf("%w; the server's log ends: %s", err, e.log(1500))
 }
 
 func (e *environment) signIn() (client.Target, error) {

@@ -178,12 +178,14 @@ func (w *worker) list() load.Outcome {
 
 // findCursor gives the cursor of an envelope, or nothing. It stands before or
 // behind the entities, never within one: generated entities have no such
-// property.
+// property. Behind is where it is looked for first, since that is cheap.
 func findCursor(answer []byte) []byte {
-	_, rest, ok := bytes.Cut(answer, []byte(`"cursor":"`))
-	if !ok {
-		return nil
+	const behind = 2048
+	for _, part := range [][]byte{answer[max(0, len(answer)-behind):], answer} {
+		if _, rest, ok := bytes.Cut(part, []byte(`"cursor":"`)); ok {
+			cursor, _, _ := bytes.Cut(rest, []byte{'"'})
+			return cursor
+		}
 	}
-	cursor, _, _ := bytes.Cut(rest, []byte{'"'})
-	return cursor
+	return nil
 }
