@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/trellisdb/trellis/api"
 	"github.com/trellisdb/trellis/api/auth"
 	"github.com/trellisdb/trellis/api/collections"
@@ -34,9 +36,22 @@ type Server struct {
 	URL    string // without a trailing slash
 	App    string // path of the sandbox: /acme/sandbox
 	Admin  string // access token of the organisation's owner
+	Node   *node.Node
 	client *http.Client
-	node   *node.Node
 	stop   []func() error
+}
+
+// The superuser of every server here.
+const (
+	SuperuserName     = "root"
+	SuperuserPassword = "root-secret"
+)
+
+// Options change a server from what Open makes.
+type Options struct {
+	Log       io.Writer               // takes the whole log; nil: errors go to standard error
+	Directory func(*directory.Config) // changes the configuration; may be nil
+	Empty     bool                    // without the organisation and what goes with it
 }
 
 // doors are a node's doors as the API asks for them.
@@ -65,9 +80,24 @@ func Start(tb testing.TB) *Server {
 	return s
 }
 
+// Leaks are what goleak is to overlook: goroutines of the HTTP library that end
+// by themselves some seconds after their server.
+func Leaks() []goleak.Option {
+	return []goleak.Option{
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+	}
+}
+
 // Open starts a server on a data directory, which may hold one already.
-func Open(dir string) (s *Server, err error) {
+func Open(dir string) (*Server, error) { return OpenWith(dir, Options{}) }
+
+// OpenWith is Open with options.
+func OpenWith(dir string, opts Options) (s *Server, err error) {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	if opts.Log != nil {
+		log = slog.New(slog.NewTextHandler(opts.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
 	s = &Server{App: "/acme/sandbox"}
 	defer func() {
 		if err != nil {
@@ -80,34 +110,40 @@ func Open(dir string) (s *Server, err error) {
 	nc.Halt = func(err error) { panic(err) }
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if s.node, err = node.Start(ctx, nc); err != nil {
+	if s.Node, err = node.Start(ctx, nc); err != nil {
 		return s, err
 	}
 	s.onClose(func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		return s.node.Close(ctx)
+		return s.Node.Close(ctx)
 	})
-	if err := s.serve(ctx, log); err != nil {
+	if err := s.serve(ctx, log, opts.Directory); err != nil {
 		return s, err
+	}
+	if opts.Empty {
+		return s, nil
 	}
 	return s, s.populate()
 }
 
-func (s *Server) serve(ctx context.Context, log *slog.Logger) error {
-	cluster := doors{s.node}
+func (s *Server) serve(ctx context.Context, log *slog.Logger, configure func(*directory.Config)) error {
+	cluster := doors{s.Node}
 	dc := directory.DefaultConfig()
 	dc.BcryptCost = 4
-	dc.SuperuserName = "root"
+	dc.SuperuserName = SuperuserName
+	if configure != nil {
+		configure(&dc)
+	}
 	dir, err := directory.Open(ctx, dc, cluster)
 	if err != nil {
 		return err
 	}
-	if _, err := dir.EnsureSuperuser(ctx, "root@example.test", "root-secret"); err != nil {
+	if _, err := dir.EnsureSuperuser(ctx, "root@example.test", SuperuserPassword); err != nil {
 		return err
 	}
 	manage := management.New(management.DefaultConfig(), cluster, dir)
-	data := collections.New(cluster, dir, cursor.Key(auth.DeriveKey(s.node.Cluster().Key, "cursor")))
+	data := collections.New(cluster, dir, cursor.Key(auth.DeriveKey(s.Node.Cluster().Key, "cursor")))
 	server, err := api.New(api.DefaultConfig(), api.Parts{
 		Authenticate: manage.Authenticate,
 		Resolve:      manage.Resolve,
@@ -117,7 +153,7 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger) error {
 		System:       manage.System,
 		Accounts:     manage.Accounts,
 		Data:         data.Handle,
-		Healthy:      s.node.Healthy,
+		Healthy:      s.Node.Healthy,
 	}, log)
 	if err != nil {
 		return err
