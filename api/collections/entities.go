@@ -70,6 +70,9 @@ func (c *call) touch(t command.Target) (*wire.Reply, error) { return c.show(t) }
 // remove answers DELETE of one entity.
 func (c *call) remove(t command.Target) (*wire.Reply, error) {
 	out, err := c.propose(c.req, command.DeleteEntity{Collection: c.typ.Collection, Target: t})
+	if fault.Is(err, fault.UnexpectedEntityType) {
+		return nil, notFound() // of another type: not here
+	}
 	if err != nil {
 		return nil, err
 	}
