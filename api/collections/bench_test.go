@@ -1,0 +1,85 @@
+package collections_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/textproto"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/trellisdb/trellis/api/apitest"
+)
+
+func open(tb testing.TB, dir string) *apitest.Server {
+	tb.Helper()
+	s, err := apitest.Open(dir)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+// BenchmarkRead measures reads by id, by name, and of a page, over a socket:
+// the time is that of client and server together.
+func BenchmarkRead(b *testing.B) {
+	s := apitest.Start(b)
+	var id string
+	for i := range 1000 {
+		a, err := s.Do("POST", s.App+"/items", s.Admin, fmt.Sprintf(`{"name":"n%d","price":3.25,"stock":17,"text":"%s"}`, i, strings.Repeat("x", 180)))
+		if err != nil || a.Status != 200 {
+			b.Fatal(err, a.Body)
+		}
+		id = fmt.Sprint(a.Entity()["uuid"])
+	}
+	for name, path := range map[string]string{"id": "/items/" + id, "name": "/items/n500", "page10": "/items", "page100": "/items?limit=100"} {
+		b.Run(name, func(b *testing.B) {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }() // nothing is lost with it
+			r := bufio.NewReader(conn)
+			target := s.App + path
+			request := []byte("GET " + target + " HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + s.Admin + "\r\n\r\n")
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := conn.Write(request); err != nil {
+					b.Fatal(err)
+				}
+				if err := skipResponse(r); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func skipResponse(r *bufio.Reader) error {
+	line, err := r.ReadSlice('\n')
+	if err != nil {
+		return err
+	}
+	if !strings.HasPrefix(string(line), "HTTP/1.1 200") {
+		return fmt.Errorf("status %q", line)
+	}
+	size := 0
+	for {
+		line, err := r.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		if len(line) <= 2 {
+			break
+		}
+		if name, value, _ := strings.Cut(string(line), ":"); textproto.CanonicalMIMEHeaderKey(name) == "Content-Length" {
+			if size, err = strconv.Atoi(strings.TrimSpace(value)); err != nil {
+				return err
+			}
+		}
+	}
+	_, err = io.CopyN(io.Discard, r, int64(size))
+	return err
+}
