@@ -94,7 +94,10 @@ func (c *checker) walk(ctx context.Context) error {
 			err = ctx.Err()
 		}
 		if err == nil {
-			err = c.visit(it.Key(), it.Value())
+			if err = c.visit(it.Key(), it.Value()); fault.Is(err, fault.Corrupt) {
+				c.problem(it.Key(), "what it leads to cannot be read: %v", err)
+				err = nil
+			}
 		}
 	}
 	if err == nil {
@@ -343,10 +346,6 @@ func (c *checker) name(k, v []byte) error {
 	}
 	n.named = true
 	stored, _, err := storage.ReadCollection(c.view, c.app, name)
-	if fault.Is(err, fault.Corrupt) {
-		c.problem(k, "counters of %q: %v", name, err)
-		return nil
-	}
 	n.next, n.count = stored.NextSeq, stored.Count
 	return err
 }
