@@ -133,7 +133,7 @@ func (g *group) watchLead(ctx context.Context) {
 			Request: command.RequestID(entity.NewID()),
 			Time:    time.Now().UnixMilli(),
 			App:     entity.NoApp,
-			Op:      command.TermStart{Term: term, Node: string(g.cfg.ID)},
+			Op:      command.TermStart{Term: term, Node: g.cfg.ID},
 		}
 		wait, cancel := context.WithTimeout(ctx, g.cfg.ProposeTimeout)
 		_, err := g.queue.propose(wait, command.AppendCommand(nil, &cmd))

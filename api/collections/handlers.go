@@ -97,7 +97,7 @@ func (h *Handlers) call(req *wire.Request) (*call, error) {
 func (c *call) answer() (*wire.Reply, error) {
 	segments := c.req.Segments()
 	if c.typ.Collection == "users" && len(segments) > 1 {
-		if reply, err, done := c.account(segments[1:]); done {
+		if reply, done, err := c.account(segments[1:]); done {
 			return reply, err
 		}
 	}

@@ -74,24 +74,24 @@ func gravatar(email string) string {
 
 // account answers the requests about users to which path permissions do not
 // apply; false if this is none of them.
-func (c *call) account(below []string) (reply *wire.Reply, err error, done bool) {
+func (c *call) account(below []string) (reply *wire.Reply, done bool, err error) {
 	method := c.req.Method()
 	switch {
 	case len(below) == 1 && c.isMe(below[0]) && method == "GET":
 		// A user may always read himself, and nobody else is anybody here.
 		t, err := c.target(below[0])
 		if err != nil {
-			return nil, err, true
+			return nil, true, err
 		}
 		reply, err = c.show(t)
-		return reply, err, true
+		return reply, true, err
 	case len(below) == 1 && c.isMe(below[0]):
 		c.me = true
 	case len(below) == 2 && strings.EqualFold(below[1], "password") && (method == "PUT" || method == "POST"):
 		reply, err = c.password(below[0])
-		return reply, err, true
+		return reply, true, err
 	}
-	return nil, nil, false
+	return nil, false, nil
 }
 
 // password answers PUT and POST of a user's password: administrators set it,

@@ -19,15 +19,20 @@ var version = "0.1.0-dev"
 // errReported ends the process with exit code 1 without another message.
 var errReported = errors.New("reported")
 
-func main() {
+func main() { os.Exit(run()) }
+
+// run executes the command line until it ends or a signal asks for it, and
+// returns the exit code.
+func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := newRoot().ExecuteContext(ctx); err != nil {
 		if !errors.Is(err, errReported) {
 			fmt.Fprintln(os.Stderr, "trellis:", err)
 		}
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
 
 func newRoot() *cobra.Command {
