@@ -1,7 +1,6 @@
 package raftfsm
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,7 +13,6 @@ import (
 	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
-	"github.com/trellisdb/trellis/storage/keys"
 )
 
 // DefaultDedupEntries is how many log entries a request id is remembered for.
@@ -154,9 +152,7 @@ func (m *Machine) ApplyBatch(entries []*raft.Log) []any {
 func (m *Machine) commit() error {
 	m.names.flush(m.batch)
 	m.window.flush(m.batch)
-	m.key = keys.AppendApplied(m.key[:0], m.cfg.Partition)
-	m.value = binary.BigEndian.AppendUint64(m.value[:0], m.last)
-	m.batch.Set(m.key, m.value)
+	m.batch.SetApplied(m.last)
 	if err := m.batch.Commit(); err != nil {
 		return err
 	}

@@ -1,9 +1,11 @@
 package raftfsm
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
+	"io"
 	"math/rand/v2"
 	"testing"
 
@@ -177,6 +179,116 @@ func TestReplicasAgreeWithTheModel(t *testing.T) {
 			t.Fatalf("seed %d", seed)
 		}
 	}
+}
+
+// restoreFrom makes r what another replica is now, by way of a snapshot stream.
+func (r *replica) restoreFrom(other *replica) {
+	r.t.Helper()
+	ctx := context.Background()
+	spool, err := other.store.State().Spool(ctx, testPartition, other.store.SpoolDir()+"/test")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	stream, err := spool.Open()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if err := r.machine.Restore(stream); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := spool.Remove(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// TestRestoredReplicaAgrees gives a third replica a snapshot at a random point,
+// over nothing or over what it has applied itself, then cuts its power, and
+// goes on with the log: retries of requests from before the snapshot included.
+func TestRestoredReplicaAgrees(t *testing.T) {
+	for seed := range uint64(*manyLogs) / 2 {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		log := randomLog(rng, 20+rng.IntN(60), testWindow)
+		source, late := newReplica(t), newReplica(t)
+		want, got := map[uint64][]command.Outcome{}, map[uint64][]command.Outcome{}
+		at := rng.IntN(len(log))
+		late.apply(log[:rng.IntN(at+1)], rng, 8, map[uint64][]command.Outcome{})
+		source.apply(log[:at+1], rng, 8, want)
+		versions := late.machine.Version(16)
+		late.restoreFrom(source)
+		if source.digest() != late.digest() || late.machine.Applied() != log[at].Index {
+			t.Errorf("restored to index %d, want %d", late.machine.Applied(), log[at].Index)
+		}
+		if late.machine.Version(16) == versions {
+			t.Error("a restore leaves versions as they were")
+		}
+		if rng.IntN(2) == 0 {
+			fs := crash(late.fs, 0)
+			late.stop()
+			late.fs = fs
+			late.start()
+			if late.machine.Applied() != log[at].Index {
+				t.Errorf("after a crash at index %d, want %d", late.machine.Applied(), log[at].Index)
+			}
+		}
+		clear(want)
+		source.apply(log[at+1:], rng, 8, want)
+		from := rng.IntN(at + 2) // the snapshot may be newer than its marker
+		late.apply(log[from:], rng, 8, got)
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("outcomes (-source +restored):\n%s", d)
+		}
+		if source.digest() != late.digest() {
+			t.Error("digests differ")
+		}
+		late.clean()
+		if rng.IntN(4) == 0 { // what is newer than the stream is kept
+			older := newReplica(t)
+			older.apply(log[:at+1], rng, 8, map[uint64][]command.Outcome{})
+			late.restoreFrom(older)
+			if source.digest() != late.digest() {
+				t.Error("an older snapshot has taken the place of a newer state")
+			}
+			older.stop()
+		}
+		source.stop()
+		late.stop()
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+// TestDamagedSnapshotChangesNothing flips one byte of a stream.
+func TestDamagedSnapshotChangesNothing(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 4))
+	source, late := newReplica(t), newReplica(t)
+	source.apply(randomLog(rng, 50, testWindow), rng, 8, map[uint64][]command.Outcome{})
+	late.apply(randomLog(rng, 5, testWindow), rng, 8, map[uint64][]command.Outcome{})
+	before := late.digest()
+	spool, err := source.store.State().Spool(context.Background(), testPartition, source.store.SpoolDir()+"/test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := spool.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := io.ReadAll(stream)
+	if err := errors.Join(err, stream.Close(), spool.Remove()); err != nil {
+		t.Fatal(err)
+	}
+	for range 40 {
+		damaged := bytes.Clone(whole)
+		damaged[rng.IntN(len(damaged))] ^= 1 << rng.IntN(8)
+		if err := late.machine.Restore(io.NopCloser(bytes.NewReader(damaged))); err == nil {
+			t.Fatal("a damaged snapshot is restored")
+		}
+		if late.digest() != before {
+			t.Fatal("a damaged snapshot has changed the state")
+		}
+	}
+	source.stop()
+	late.stop()
 }
 
 // TestCrashLeavesAPrefix cuts the power at a random point and keeps a part of

@@ -10,7 +10,6 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/trellisdb/trellis/storage"
-	"github.com/trellisdb/trellis/storage/entity"
 )
 
 // localSink is what a snapshot store offers to a marker: a snapshot without
@@ -18,11 +17,6 @@ import (
 type localSink interface {
 	raft.SnapshotSink
 	MarkLocal()
-}
-
-// restorer replaces a partition by a spool of it.
-type restorer interface {
-	Restore(ctx context.Context, p entity.Partition, r io.Reader) error
 }
 
 // marker is a snapshot that copies nothing: it makes the state durable.
@@ -61,11 +55,7 @@ func (m *Machine) Restore(stream io.ReadCloser) (err error) {
 		return errors.New("the state machine was halted")
 	}
 	start := time.Now()
-	state, ok := any(m.cfg.State).(restorer)
-	if !ok {
-		return errors.New("the state DB cannot be restored")
-	}
-	if err := state.Restore(context.Background(), m.cfg.Partition, stream); err != nil {
+	if err := m.cfg.State.Restore(context.Background(), m.cfg.Partition, stream); err != nil {
 		return fmt.Errorf("partition %d: restore snapshot: %w", m.cfg.Partition, err)
 	}
 	if err := m.load(); err != nil {
