@@ -28,8 +28,8 @@ type Grant struct {
 // maximum (A24). app is nil for tokens that are not an app user's.
 func (d *Directory) Life(ttl string, app *Application) (int64, error) {
 	most := d.cfg.MaxTokenMillis
-	if app != nil && app.HasTTL {
-		most = app.TokenTTL
+	if app != nil && app.HasTTL && app.TokenTTL >= 0 {
+		most = min(app.TokenTTL, eternal*1000)
 	}
 	ttl = strings.TrimSpace(ttl)
 	if ttl == "" {
