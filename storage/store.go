@@ -147,7 +147,9 @@ func (s *Store) openStores(exists bool) (err error) {
 	if err := s.fs.MkdirAll(s.path(spoolName), 0o750); err != nil {
 		return err
 	}
-	s.cache = pebble.NewCache(s.cfg.CacheBytes)
+	// Pebble takes the memory of memtables out of the cache it is given.
+	memtables := 2 * int64(s.cfg.StateMemtableBytes+s.cfg.LogMemtableBytes)
+	s.cache = pebble.NewCache(s.cfg.CacheBytes + memtables)
 	if s.state, err = openState(s, exists); err != nil {
 		return fmt.Errorf("state DB: %w", err)
 	}
