@@ -281,14 +281,14 @@ func (d *document) requireAll(t *schema.Type) error {
 func appendValue(dst, value []byte, key string) ([]byte, error) {
 	switch value[0] {
 	case '[':
-		return appendArray(dst, value, key)
+		return appendArray(dst, value)
 	case '{':
 		return appendObject(dst, value, key)
 	}
 	return append(dst, value...), nil
 }
 
-func appendArray(dst, value []byte, _ string) ([]byte, error) {
+func appendArray(dst, value []byte) ([]byte, error) {
 	dst = append(dst, '[')
 	empty := true
 	err := eachElement(value, func(element []byte) (err error) {
