@@ -2,11 +2,16 @@ package api
 
 import (
 	"io"
+	"log/slog"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/trellisdb/trellis/api/wire"
+	"github.com/trellisdb/trellis/storage/entity"
 )
 
 // loopConn feeds a server one request over and over, without a socket.
@@ -53,4 +58,18 @@ func BenchmarkBare(b *testing.B) {
 	if err := bare.ServeConn(&loopConn{request: []byte("GET /acme/shop/items/hammer HTTP/1.1\r\nHost: x\r\n\r\n"), left: b.N}); err != nil {
 		b.Fatal(err)
 	}
+}
+
+func BenchmarkGet(b *testing.B) {
+	parts := stubParts()
+	e := entity.Entity{ID: shopID, Created: 1, Modified: 2, JSON: []byte(`{"name":"hammer","price":3.25,"description":"` + strings.Repeat("x", 200) + `"}`)}
+	shape := wire.Shape{Type: "item", Path: "/items"}
+	parts.Data = func(req *wire.Request) (*wire.Reply, error) {
+		return req.Entities("/items").Append(&e, &shape), nil
+	}
+	s, err := New(DefaultConfig(), parts, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	serveLoop(b, s, "GET /acme/shop/items/hammer HTTP/1.1\r\nHost: x\r\n\r\n")
 }
