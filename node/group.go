@@ -8,11 +8,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 
 	"github.com/trellisdb/trellis/raftfsm"
 	"github.com/trellisdb/trellis/raftfsm/command"
 	"github.com/trellisdb/trellis/raftfsm/raftlog"
+	"github.com/trellisdb/trellis/raftfsm/transport"
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
 )
@@ -36,7 +38,7 @@ type group struct {
 	store   *raftlog.Store
 	entries *meteredLog
 	snaps   *raftlog.Snapshots
-	trans   raft.Transport
+	trans   *transport.Transport
 	raft    *raft.Raft
 	queue   *queue
 
@@ -70,9 +72,27 @@ func openGroup(n *Node, p entity.Partition) (*group, error) {
 	}
 	g.entries = &meteredLog{LogStore: g.store}
 	g.snaps = g.store.Snapshots()
-	_, g.trans = raft.NewInmemTransport(raft.ServerAddress(n.ID()))
 
 	id := raft.ServerID(n.ID())
+	logger := newRaftLogger(g.log)
+	tc := transport.DefaultConfig(id)
+	tc.Stream, tc.Logger = transport.NewAlone(id), logger
+	if g.trans, err = transport.Start(tc); err != nil {
+		return nil, fmt.Errorf("partition %d: start transport: %w", p, err)
+	}
+	if err := g.startRaft(n, id, logger); err != nil {
+		return nil, fmt.Errorf("partition %d: %w", p, errors.Join(err, g.trans.Close()))
+	}
+	g.markedAt.Store(time.Now().UnixNano())
+	g.queue = startQueue(g.raft, &n.cfg, g.entries.idle)
+	ctx, stop := context.WithCancel(context.Background())
+	g.stop = stop
+	go g.watchLead(ctx)
+	return g, nil
+}
+
+// startRaft bootstraps the group if its log is new, and starts Raft.
+func (g *group) startRaft(n *Node, id raft.ServerID, logger hclog.Logger) error {
 	rc := raft.DefaultConfig()
 	rc.LocalID = id
 	rc.HeartbeatTimeout = soleHeartbeat
@@ -85,30 +105,25 @@ func openGroup(n *Node, p entity.Partition) (*group, error) {
 	rc.TrailingLogs = n.cfg.TrailingEntries
 	rc.NoSnapshotRestoreOnStart = true
 	rc.NoLegacyTelemetry = true
-	rc.Logger = newRaftLogger(g.log)
+	rc.Logger = logger
 
 	exists, err := raft.HasExistingState(g.entries, g.store, g.snaps)
 	if err != nil {
-		return nil, fmt.Errorf("partition %d: look for existing state: %w", p, err)
+		return fmt.Errorf("look for existing state: %w", err)
 	}
 	if !exists {
 		err = raft.BootstrapCluster(rc, g.entries, g.store, g.snaps, g.trans, raft.Configuration{
-			Servers: []raft.Server{{Suffrage: raft.Voter, ID: id, Address: raft.ServerAddress(n.ID())}},
+			Servers: []raft.Server{{Suffrage: raft.Voter, ID: id, Address: raft.ServerAddress(id)}},
 		})
 		if err != nil {
-			return nil, fmt.Errorf("partition %d: bootstrap: %w", p, err)
+			return fmt.Errorf("bootstrap: %w", err)
 		}
 	}
-	g.raft, err = raft.NewRaft(rc, g.machine, g.entries, g.store, g.snaps, g.trans)
-	if err != nil {
-		return nil, fmt.Errorf("partition %d: start raft: %w", p, err)
+	if g.raft, err = raft.NewRaft(rc, g.machine, g.entries, g.store, g.snaps, g.trans); err != nil {
+		return fmt.Errorf("start raft: %w", err)
 	}
-	g.markedAt.Store(time.Now().UnixNano())
-	g.queue = startQueue(g.raft, &n.cfg, g.entries.idle)
-	ctx, stop := context.WithCancel(context.Background())
-	g.stop = stop
-	go g.watchLead(ctx)
-	return g, nil
+	g.trans.Attach(g.raft)
+	return nil
 }
 
 // watchLead proposes a term-start command whenever this node wins the
