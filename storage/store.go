@@ -107,7 +107,7 @@ func Open(cfg Config) (_ *Store, err error) {
 			return nil, fmt.Errorf("there is no store: %w", err)
 		}
 	}
-	if err := s.fs.MkdirAll(cfg.Dir, 0o750); err != nil {
+	if err := makeDir(s.fs, cfg.Dir); err != nil {
 		return nil, err
 	}
 	if s.lock, err = s.fs.Lock(s.path(lockName)); err != nil {
@@ -281,6 +281,29 @@ func (s *Store) release() error {
 }
 
 func (s *Store) path(name string) string { return s.fs.PathJoin(s.cfg.Dir, name) }
+
+// makeDir creates a directory with all above it that are missing, durably. The
+// entry of the directory itself is synced even if it is there already: who made
+// it may have crashed before he did so.
+func makeDir(fs FS, dir string) error {
+	parents := []string{fs.PathDir(dir)}
+	for {
+		top := parents[len(parents)-1]
+		if _, err := fs.Stat(top); err == nil || fs.PathDir(top) == top {
+			break
+		}
+		parents = append(parents, fs.PathDir(top))
+	}
+	if err := fs.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	for _, parent := range parents {
+		if err := syncDir(fs, parent); err != nil {
+			return fmt.Errorf("sync %s: %w", parent, err)
+		}
+	}
+	return nil
+}
 
 // syncDir makes the entries of a directory durable.
 func syncDir(fs FS, dir string) error {
