@@ -50,6 +50,7 @@ func DefaultConfig(dir string) Config {
 // Names of what lies in a store's directory.
 const (
 	lockName     = "LOCK"
+	creatingName = "creating" // there during a first start only
 	identityName = "identity"
 	stateName    = "state"
 	logName      = "log"
@@ -120,12 +121,8 @@ func Open(cfg Config) (_ *Store, err error) {
 	if found && cfg.NodeID != "" && cfg.NodeID != id.NodeID {
 		return nil, fmt.Errorf("the store belongs to node %q, not to %q", id.NodeID, cfg.NodeID)
 	}
-	if found {
-		for _, name := range []string{stateName, logName, marksName} {
-			if _, err := s.fs.Stat(s.path(name)); err != nil {
-				return nil, fault.Wrap(err, fault.Corrupt, "%s is missing beside the identity file", name)
-			}
-		}
+	if err := s.prepare(found); err != nil {
+		return nil, err
 	}
 	if err := s.openStores(found); err != nil {
 		return nil, err
@@ -159,19 +156,40 @@ func (s *Store) openStores(exists bool) (err error) {
 	return nil
 }
 
-// create completes a first start: the identity is written last, so that a store
-// that has one is whole. Stores without one are the rest of a first start that
-// did not come this far, and hold nothing.
-func (s *Store) create() error {
-	for name, db := range map[string]*pebble.DB{stateName: s.state.db, logName: s.logDB.db} {
-		empty, err := isEmpty(db)
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		if !empty {
-			return fault.New(fault.Corrupt, "%s holds data, but the identity file is missing", name)
+// prepare looks whether the parts of the store are there together, or not at
+// all. What a first start left that did not come to its end is removed: the file
+// that says so is durable before, and gone after, anything else is there.
+func (s *Store) prepare(found bool) error {
+	creating := s.exists(creatingName)
+	for _, name := range []string{stateName, logName, marksName} {
+		switch {
+		case found && !s.exists(name):
+			return fault.New(fault.Corrupt, "%s is missing beside the identity file", name)
+		case !found && creating:
+			if err := s.fs.RemoveAll(s.path(name)); err != nil {
+				return fmt.Errorf("remove the rest of a first start: %w", err)
+			}
+		case !found && s.exists(name):
+			return fault.New(fault.Corrupt, "there is %s, but the identity file is missing", name)
 		}
 	}
+	switch {
+	case !found:
+		return writeFile(s.fs, s.path(creatingName), nil)
+	case creating:
+		return s.fs.Remove(s.path(creatingName))
+	}
+	return nil
+}
+
+func (s *Store) exists(name string) bool {
+	_, err := s.fs.Stat(s.path(name))
+	return !isNotExist(err)
+}
+
+// create completes a first start: the identity is written last, so that a store
+// that has one is whole.
+func (s *Store) create() error {
 	if err := syncDir(s.fs, s.cfg.Dir); err != nil {
 		return err
 	}
@@ -181,6 +199,9 @@ func (s *Store) create() error {
 	}
 	if err := writeIdentity(s.fs, s.path(identityName), s.identity.Identity); err != nil {
 		return fmt.Errorf("write identity: %w", err)
+	}
+	if err := errors.Join(s.fs.Remove(s.path(creatingName)), syncDir(s.fs, s.cfg.Dir)); err != nil {
+		return err
 	}
 	s.log.Info("store created", "dir", s.cfg.Dir, "node", s.identity.NodeID)
 	return nil
@@ -204,15 +225,6 @@ func (s *Store) recover() error {
 		}
 	}
 	return s.cleanSpool()
-}
-
-func isEmpty(db *pebble.DB) (bool, error) {
-	it, err := db.NewIter(nil)
-	if err != nil {
-		return false, err
-	}
-	empty := !it.First()
-	return empty, errors.Join(it.Error(), it.Close())
 }
 
 // State returns the state DB. It lives as long as the store.
