@@ -57,6 +57,7 @@ func openState(s *Store, exists bool) (*State, error) {
 	opts := s.options("state", s.cfg.StateMemtableBytes, exists)
 	opts.DisableWAL = true
 	opts.Experimental.DisableIngestAsFlushable = func() bool { return true }
+	opts.Experimental.SpanPolicyFunc = splitAtPartitions
 	db, err := pebble.Open(s.path(stateName), opts)
 	if err != nil {
 		return nil, openError(err)
@@ -72,6 +73,20 @@ func (s *State) close() error {
 	close(s.stopPictures)
 	<-s.picturesDone
 	return s.db.Close()
+}
+
+// splitAtPartitions makes flushes and compactions end a table where a partition
+// ends. Replacing a partition then drops whole tables. It must not cut one in
+// two: Pebble 2.1.7 reads such a table to find the bounds of what remains, takes
+// a failed read for the end of it, and the rest of a neighbour's keys is gone
+// without a word (see TestFailedDiskNeverAcknowledges).
+func splitAtPartitions(start []byte) (pebble.SpanPolicy, []byte, error) {
+	p, ok := keys.PartitionOf(start)
+	if !ok {
+		return pebble.SpanPolicy{}, nil, fault.New(fault.Corrupt, "state DB: key %x", start)
+	}
+	_, end := keys.PartitionRange(p)
+	return pebble.SpanPolicy{}, end, nil
 }
 
 // openError marks as damage what keeps a database from opening, where Pebble
