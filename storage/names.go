@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"strings"
 	"sync"
 
 	"github.com/trellisdb/trellis/storage/entity"
@@ -34,6 +35,7 @@ func (c *nameCache) get(n name) (uint32, bool) {
 }
 
 func (c *nameCache) put(n name, number uint32) {
+	n.text = strings.Clone(n.text) // it may lie in a request's memory
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.mu.numbers == nil || len(c.mu.numbers) >= maxNames {
