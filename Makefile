@@ -37,4 +37,4 @@ fuzz:
 	.ci/fuzz $(FUZZTIME)
 
 bench:
-	$(GO) run ./bench
+	$(GO) run ./bench run

@@ -24,6 +24,7 @@ type killer struct {
 	shortest    time.Duration
 	longest     time.Duration
 	sample      int
+	page        int
 	check       bool
 	out         io.Writer
 
@@ -55,13 +56,14 @@ func killCommand() *cobra.Command {
 	f.DurationVar(&k.shortest, "shortest", 200*time.Millisecond, "shortest time between ready and kill")
 	f.DurationVar(&k.longest, "longest", 2500*time.Millisecond, "longest time between ready and kill")
 	f.IntVar(&k.sample, "sample", 2000, "entities asked for one by one after each round, besides a walk over all")
+	f.IntVar(&k.page, "page", 1000, "limit of that walk")
 	f.BoolVar(&k.check, "check", true, "run \"check\" on the data directory between kill and start")
 	return c
 }
 
 func (k *killer) run(ctx context.Context) (err error) {
-	if k.rounds < 1 || k.connections < 1 || k.shortest < 0 || k.longest <= k.shortest {
-		return errors.New("want at least one round, one connection, and --longest above --shortest")
+	if k.rounds < 1 || k.connections < 1 || k.shortest < 0 || k.longest <= k.shortest || k.page < 1 || k.page > 1000 {
+		return errors.New("want at least one round, one connection, --longest above --shortest, and pages of 1 to 1000")
 	}
 	defer func() { err = errors.Join(err, k.env.close()) }()
 	fmt.Fprintf(k.out, "seed %d\n", k.seed)
@@ -166,7 +168,7 @@ func (k *killer) checkData(ctx context.Context) error {
 
 // verify compares the server with the model and takes over what it finds.
 func (k *killer) verify() (*crash.Findings, error) {
-	found, err := k.model.Verify(k.target, crash.Depth{Sample: k.sample})
+	found, err := k.model.Verify(k.target, crash.Depth{Sample: k.sample, Page: k.page})
 	if err := errors.Join(violations(found), err); err != nil {
 		return nil, err
 	}
@@ -198,6 +200,6 @@ func (k *killer) restartGently(ctx context.Context) error {
 	if err := k.env.start(ctx); err != nil {
 		return err
 	}
-	found, err := k.model.Verify(k.target, crash.Depth{Everything: true})
+	found, err := k.model.Verify(k.target, crash.Depth{Everything: true, Page: k.page})
 	return errors.Join(violations(found), err)
 }

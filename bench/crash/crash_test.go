@@ -42,10 +42,13 @@ func written(t *testing.T) (*Model, client.Target, Counts) {
 	t.Helper()
 	target := serve(t, fake.None)
 	m := NewModel("records", 1, 8)
-	ctx, stop := context.WithTimeout(t.Context(), 150*time.Millisecond)
-	defer stop()
-	counts := m.Write(ctx, target, 0)
-	if counts.Acknowledged < 100 || counts.Unanswered > 0 {
+	var counts Counts
+	for end := time.Now().Add(time.Minute); counts.Acknowledged < 1000 && time.Now().Before(end); {
+		ctx, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		counts.Add(m.Write(ctx, target, 0))
+		stop()
+	}
+	if counts.Acknowledged < 1000 || counts.Unanswered > 0 {
 		t.Fatalf("%+v", counts)
 	}
 	return m, target, counts

@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -15,6 +16,7 @@ import (
 type Depth struct {
 	Everything bool // every name, by name and by uuid
 	Sample     int  // else all touched since the last verification, at most so many
+	Page       int  // limit of the walk; 0 is 1000, the most a server gives
 }
 
 // Findings is what a verification saw.
@@ -33,7 +35,7 @@ func (m *Model) Verify(target client.Target, depth Depth) (*Findings, error) {
 	conn := client.NewConn(target.Addr, writeTimeout)
 	defer conn.Close() //nolint:errcheck // nothing is pending on it
 	f := &Findings{Violations: m.takeViolations(), listed: make(map[string]stored)}
-	if err := m.list(target, conn, f); err != nil {
+	if err := m.list(target, conn, cmp.Or(depth.Page, 1000), f); err != nil {
 		return f, fmt.Errorf("walk %s: %w", m.Collection, err)
 	}
 	counts, err := target.Counts(conn)
@@ -58,9 +60,9 @@ func (f *Findings) violate(format string, args ...any) {
 }
 
 // list walks the collection.
-func (m *Model) list(target client.Target, conn *client.Conn, f *Findings) error {
+func (m *Model) list(target client.Target, conn *client.Conn, page int, f *Findings) error {
 	ids := make(map[string]string)
-	return target.Walk(conn, m.Collection, 1000, func(raw json.RawMessage) error {
+	return target.Walk(conn, m.Collection, page, func(raw json.RawMessage) error {
 		f.Entities++
 		e, err := parse(raw)
 		if err != nil {
