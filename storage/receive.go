@@ -19,7 +19,12 @@ type Incoming struct {
 	p     entity.Partition
 	name  string
 	file  vfs.File
+
+	buffer []byte // what is being written
 }
+
+// receiveChunk is how much of a stream is written at a time.
+const receiveChunk = 64 << 10
 
 // Receive begins to keep a snapshot stream for a partition under a name, which
 // a Marker may refer to once Commit has returned.
@@ -35,8 +40,20 @@ func (s *Store) Receive(p entity.Partition, name string) (*Incoming, error) {
 func (in *Incoming) path() string    { return in.store.fs.PathJoin(in.store.SpoolDir(), in.name) }
 func (in *Incoming) scratch() string { return in.path() + ".part" }
 
-// Write adds to the stream.
-func (in *Incoming) Write(b []byte) (int, error) { return in.file.Write(b) }
+// Write adds to the stream. A vfs.File, unlike an io.Writer, may change what it
+// is given: it gets a copy.
+func (in *Incoming) Write(b []byte) (int, error) {
+	written := 0
+	for written < len(b) {
+		in.buffer = append(in.buffer[:0], b[written:min(len(b), written+receiveChunk)]...)
+		n, err := in.file.Write(in.buffer)
+		written += n
+		if err != nil {
+			return written, err
+		}
+	}
+	return written, nil
+}
 
 // Commit makes the stream durable, if it is whole and of the right partition:
 // nothing of it is trusted before. Otherwise it is removed.
