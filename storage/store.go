@@ -37,7 +37,8 @@ type Config struct {
 }
 
 // DefaultConfig returns a working configuration for a store in dir. Its memory
-// adds up to 320 MiB at most: cache 128, memtables 2·64 and 2·32.
+// adds up to 272 MiB: cache 128, memtables 64 and 32 and half as much again,
+// which the cache may use while nothing is flushed and lends when something is.
 func DefaultConfig(dir string) Config {
 	return Config{
 		Dir:                dir,
@@ -144,8 +145,9 @@ func (s *Store) openStores(exists bool) (err error) {
 	if err := s.fs.MkdirAll(s.path(spoolName), 0o750); err != nil {
 		return err
 	}
-	// Pebble takes the memory of memtables out of the cache it is given.
-	memtables := 2 * int64(s.cfg.StateMemtableBytes+s.cfg.LogMemtableBytes)
+	// Pebble takes the memory of memtables out of the cache it is given. Most
+	// of the time one of each database is held, two while one is flushed.
+	memtables := 3 * int64(s.cfg.StateMemtableBytes+s.cfg.LogMemtableBytes) / 2
 	s.cache = pebble.NewCache(s.cfg.CacheBytes + memtables)
 	if s.state, err = openState(s, exists); err != nil {
 		return fmt.Errorf("state DB: %w", err)

@@ -62,7 +62,7 @@ func addServeFlags(fs *pflag.FlagSet) {
 	fs.Int("partitions", 8, "application partitions, fixed at the first start")
 	fs.String("base-url", "", "public URL of the API in answers (default: from the request)")
 	fs.String("pprof-addr", "", "loopback address of the profiler (default: off)")
-	fs.Int("cache-mb", 128, "block cache in MiB")
+	fs.Int("cache-mb", 128, "block cache in MiB, besides 144 for memtables")
 	fs.String("log-level", "info", "debug, info, warn or error")
 	fs.String("log-format", "text", "text or json")
 }
