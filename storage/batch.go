@@ -146,6 +146,18 @@ func (b *Batch) put(key, value []byte, deleted bool) {
 	op.valueEnd = uint32(len(b.arena))
 }
 
+// dropRows forgets the rows that the batch changes, before it becomes visible.
+func (b *Batch) dropRows() {
+	for i := range b.ops {
+		if key := b.keyOf(&b.ops[i]); cached(key) {
+			b.state.rows.drop(key)
+		}
+	}
+	for _, r := range b.ranges {
+		b.state.rows.dropRange(r[0], r[1])
+	}
+}
+
 func (b *Batch) grow() {
 	b.table = make([]uint32, 2*len(b.table))
 	for n := range b.ops {
@@ -169,8 +181,11 @@ func (b *Batch) Commit() error {
 	}
 	err := b.encode()
 	if err == nil {
+		part := b.state.part(b.p)
+		part.begun.Add(1)
+		b.dropRows()
 		err = b.wire.Commit(pebble.NoSync)
-		b.state.part(b.p).commits.Add(1)
+		part.commits.Add(1)
 	}
 	if err != nil {
 		return fmt.Errorf("partition %d: commit: %w", b.p, corrupt(err))

@@ -17,6 +17,7 @@ const pictureInterval = 250 * time.Millisecond
 type picture struct {
 	snap    *pebble.Snapshot
 	commits uint64 // of the partition, when it was taken
+	settled bool   // no commit was under way then
 	epoch   uint64
 	views   int  // open, guarded by pictures.Mutex
 	current bool // new views may share it, guarded by pictures.Mutex
@@ -34,14 +35,21 @@ func (s *State) openPicture(part *statePart) *picture {
 	defer part.pictures.Unlock()
 	// Both are read before the snapshot is taken: it shows at least as much.
 	commits, epoch := part.commits.Load(), part.epoch.Load()
+	settled := part.begun.Load() == commits
 	cur := part.pictures.current
 	if cur == nil || cur.commits != commits || cur.epoch != epoch {
 		part.retire()
-		cur = &picture{snap: s.db.NewSnapshot(), commits: commits, epoch: epoch, current: true}
+		cur = &picture{snap: s.db.NewSnapshot(), commits: commits, settled: settled, epoch: epoch, current: true}
 		part.pictures.current = cur
 	}
 	cur.views++
 	return cur
+}
+
+// isCommitted reports whether the picture is the committed state: no commit was
+// under way when it was taken, and none has begun since.
+func (part *statePart) isCommitted(pic *picture) bool {
+	return pic.settled && part.begun.Load() == pic.commits
 }
 
 // retire lets no further view share the current picture, and closes it if none

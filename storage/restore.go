@@ -62,6 +62,9 @@ func (s *State) restore(ctx context.Context, p entity.Partition, r io.Reader, di
 		return err
 	}
 	lower, upper := keys.PartitionRange(p)
+	part.begun.Add(1)
+	defer part.commits.Add(1)
+	s.rows.dropRange(lower, upper)
 	part.epoch.Add(1)
 	defer part.epoch.Add(1)
 	span := pebble.KeyRange{Start: lower, End: upper}

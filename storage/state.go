@@ -27,6 +27,7 @@ type State struct {
 	restores sync.Mutex // held while a partition is replaced
 	spools   sync.Mutex // held while a partition is written to a spool
 	names    nameCache
+	rows     *rowCache
 	parts    struct {
 		sync.Mutex // for adding
 		all        atomic.Pointer[[]*statePart]
@@ -42,7 +43,9 @@ type statePart struct {
 	epoch atomic.Uint64
 	// durable is an applied index known to be on disk.
 	durable atomic.Uint64
-	// commits counts the batches that became visible.
+	// begun counts the changes that are about to become visible, commits those
+	// that have: batches, and replacements of the whole partition.
+	begun    atomic.Uint64
 	commits  atomic.Uint64
 	pictures pictures
 }
@@ -62,7 +65,7 @@ func openState(s *Store, exists bool) (*State, error) {
 	if err != nil {
 		return nil, openError(err)
 	}
-	st := &State{store: s, db: db, opts: opts, stopPictures: make(chan struct{}), picturesDone: make(chan struct{})}
+	st := &State{store: s, db: db, opts: opts, rows: newRowCache(s.cfg.RowCacheBytes), stopPictures: make(chan struct{}), picturesDone: make(chan struct{})}
 	st.parts.all.Store(&[]*statePart{})
 	go st.runPictures()
 	return st, nil

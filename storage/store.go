@@ -27,6 +27,7 @@ type Config struct {
 	Existing bool   // refuse to create a store
 
 	CacheBytes         int64  // block cache of both databases together
+	RowCacheBytes      int64  // values of single keys that are read often, on Go's heap; 0: none
 	StateMemtableBytes uint64 // of the state DB; up to two are held
 	LogMemtableBytes   uint64 // of the log DB; up to two are held
 
@@ -43,6 +44,7 @@ func DefaultConfig(dir string) Config {
 	return Config{
 		Dir:                dir,
 		CacheBytes:         128 << 20,
+		RowCacheBytes:      16 << 20,
 		StateMemtableBytes: 64 << 20,
 		LogMemtableBytes:   32 << 20,
 	}

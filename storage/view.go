@@ -49,6 +49,22 @@ func (v *View) Get(dst, key []byte) ([]byte, bool, error) {
 	if !inPartition(key, v.p) {
 		return dst, false, fmt.Errorf("partition %d: key %x belongs to another", v.p, key)
 	}
+	if !cached(key) || !v.part.isCommitted(v.picture) {
+		return v.fetch(dst, key)
+	}
+	start := len(dst)
+	if dst, ok := v.state.rows.get(dst, key); ok && v.part.isCommitted(v.picture) {
+		return dst, true, nil
+	}
+	dst, ok, err := v.fetch(dst[:start], key)
+	if ok {
+		v.state.rows.put(key, dst[start:], func() bool { return v.part.isCommitted(v.picture) })
+	}
+	return dst, ok, err
+}
+
+// fetch is Get from Pebble.
+func (v *View) fetch(dst, key []byte) ([]byte, bool, error) {
 	dst, ok, err := get(v.picture.snap, dst, key)
 	if err == nil {
 		err = v.stale()

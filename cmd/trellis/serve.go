@@ -56,7 +56,7 @@ password one is generated at the first start and printed once.`,
 // memtables and block cache lie outside it. Under the limit the pace is eased,
 // near it the collector works harder instead. GOGC and GOMEMLIMIT overrule.
 const (
-	gcPercent   = 400
+	gcPercent   = 200
 	memoryLimit = 1 << 30
 )
 
