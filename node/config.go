@@ -25,6 +25,8 @@ type Config struct {
 	MarkerLogBytes  uint64        // log bytes since the last marker that make one due
 	MarkerMaxAge    time.Duration // age at which any log since the last marker makes one due
 	TrailingEntries uint64        // log entries kept behind a marker
+	MinFreeBytes    uint64        // free space of the disk below which writes are refused and reads go on
+	SpaceInterval   time.Duration // how often the free space is looked at
 
 	Log  *slog.Logger
 	Halt func(error) // called when going on would be unsafe; in production it ends the process
@@ -47,6 +49,8 @@ func DefaultConfig(dir string) Config {
 		MarkerLogBytes:  32 << 20,
 		MarkerMaxAge:    5 * time.Minute,
 		TrailingEntries: 64,
+		MinFreeBytes:    512 << 20, // flushing both databases and compacting need about as much
+		SpaceInterval:   time.Second,
 	}
 }
 
@@ -56,7 +60,7 @@ func (c *Config) check() error {
 		return fmt.Errorf("node: partitions is %d, want 1 to 1024", c.Partitions)
 	case c.QueueCommands < 1 || c.QueueBytes < 1 || c.EntryCommands < 1 || c.EntryBytes < 1:
 		return fmt.Errorf("node: queue and entry limits must be positive")
-	case c.ProposeTimeout <= 0 || c.StartTimeout <= 0 || c.DrainTimeout <= 0 || c.MarkerInterval <= 0:
+	case c.ProposeTimeout <= 0 || c.StartTimeout <= 0 || c.DrainTimeout <= 0 || c.MarkerInterval <= 0 || c.SpaceInterval <= 0:
 		return fmt.Errorf("node: time-outs must be positive")
 	case c.Log == nil || c.Halt == nil:
 		return fmt.Errorf("node: no logger or no halt function")

@@ -36,12 +36,13 @@ type Node struct {
 
 	routes   sync.Map // entity.AppID → entity.Partition; an application never moves
 	stopping atomic.Bool
+	diskFull atomic.Bool // less than Config.MinFreeBytes is left
 	started  time.Time
 
-	stopMarkers context.CancelFunc
-	markersDone chan struct{}
-	closeOnce   sync.Once
-	closeErr    error
+	stopWork  context.CancelFunc // of what runs beside the partitions
+	work      sync.WaitGroup
+	closeOnce sync.Once
+	closeErr  error
 }
 
 // Start opens the data directory, forms the cluster if it is empty, and
@@ -52,7 +53,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, log: cfg.Log.With("part", "node"), started: time.Now(), markersDone: make(chan struct{})}
+	n := &Node{cfg: cfg, log: cfg.Log.With("part", "node"), started: time.Now()}
 	n.cfg.Storage.NodeID = cfg.ID
 	n.cfg.Storage.Log = cfg.Log.With("part", "storage")
 	n.cfg.Storage.Halt = cfg.Halt
@@ -65,9 +66,10 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err := n.startGroups(ctx); err != nil {
 		return nil, errors.Join(err, n.closeGroups(), store.Close())
 	}
-	markers, stop := context.WithCancel(context.Background())
-	n.stopMarkers = stop
-	go n.scheduleMarkers(markers)
+	work, stop := context.WithCancel(context.Background())
+	n.stopWork = stop
+	n.work.Go(func() { n.scheduleMarkers(work) })
+	n.work.Go(func() { n.watchSpace(work) })
 	n.log.Info("node started", "node", n.cfg.ID, "partitions", len(n.groups)-1, "took", time.Since(n.started))
 	return n, nil
 }
@@ -155,11 +157,15 @@ func (n *Node) Cluster() entity.Cluster { return n.cluster }
 
 // Propose puts a command through Raft in the partition of app and returns its
 // outcome. Request and Time are filled in if zero. The error is a fault:
-// Overloaded and Stopping mean nothing was done; NoQuorum and Timeout that the
+// Overloaded (a queue or the disk is full) and Stopping mean nothing was done;
+// NoQuorum and Timeout that the
 // outcome may be unknown; a fault of the command itself is in the outcome.
 func (n *Node) Propose(ctx context.Context, app entity.AppID, cmd command.Command) (command.Outcome, error) {
 	if n.stopping.Load() {
 		return command.Outcome{}, stopping()
+	}
+	if n.diskFull.Load() {
+		return command.Outcome{}, fault.New(fault.Overloaded, "the disk is nearly full, writes are refused until there is room")
 	}
 	g, err := n.group(app)
 	if err != nil {
@@ -256,7 +262,6 @@ func (n *Node) ChoosePartition() (entity.Partition, error) {
 // scheduleMarkers makes markers for all partitions that are due at one time,
 // so that they share a flush of the state DB.
 func (n *Node) scheduleMarkers(ctx context.Context) {
-	defer close(n.markersDone)
 	tick := time.NewTicker(n.cfg.MarkerInterval)
 	defer tick.Stop()
 	for {
@@ -273,6 +278,29 @@ func (n *Node) scheduleMarkers(ctx context.Context) {
 			if err := markAll(due); err != nil {
 				n.log.Warn("marker not made, trying again later", "error", err)
 			}
+		}
+	}
+}
+
+// watchSpace refuses writes before the disk is so full that the databases
+// break, and takes them again when there is room.
+func (n *Node) watchSpace(ctx context.Context) {
+	tick := time.NewTicker(n.cfg.SpaceInterval)
+	defer tick.Stop()
+	for {
+		free, err := n.store.FreeBytes()
+		switch full := err == nil && free < n.cfg.MinFreeBytes; {
+		case err != nil:
+			n.log.Warn("free space is not known", "error", err)
+		case full && !n.diskFull.Swap(true):
+			n.log.Error("the disk is nearly full, writes are refused", "free", free, "wanted", n.cfg.MinFreeBytes)
+		case !full && n.diskFull.Swap(false):
+			n.log.Info("the disk has room again, writes go on", "free", free)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
 		}
 	}
 }
@@ -300,8 +328,8 @@ func (n *Node) halt(err error) {
 func (n *Node) Close(ctx context.Context) error {
 	n.closeOnce.Do(func() {
 		n.stopping.Store(true)
-		n.stopMarkers()
-		<-n.markersDone
+		n.stopWork()
+		n.work.Wait()
 		drain, cancel := context.WithTimeout(ctx, n.cfg.DrainTimeout)
 		defer cancel()
 		var errs []error
@@ -312,7 +340,9 @@ func (n *Node) Close(ctx context.Context) error {
 		}
 		errs = append(errs, markAll(n.groups), n.closeGroups(), n.store.Close())
 		n.closeErr = errors.Join(errs...)
-		n.log.Info("node stopped", "error", n.closeErr)
+		if n.closeErr == nil {
+			n.log.Info("node stopped")
+		}
 	})
 	return n.closeErr
 }

@@ -6,7 +6,9 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
+	"github.com/trellisdb/trellis/storage/storagetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -202,6 +205,49 @@ func TestUnknownApplicationNumberIsRefused(t *testing.T) {
 	if _, err := n.View(t.Context(), 4711, node.Linearizable); fault.CodeOf(err) != fault.NotFound {
 		t.Errorf("view: %v", err)
 	}
+}
+
+// A disk without room refuses writes before the databases break; reads go on,
+// and so do writes when there is room again.
+func TestFullDiskRefusesWritesOnly(t *testing.T) {
+	var free atomic.Uint64
+	free.Store(1 << 40)
+	cfg := testConfig(t, "/data")
+	cfg.Storage.FS = storagetest.Room(storagetest.NewDisk(), &free)
+	cfg.SpaceInterval = time.Millisecond
+	n, err := node.Start(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop(t, n)
+	app := newApp(t, n, "acme")
+	write := func(name string) fault.Code {
+		out, err := n.Propose(t.Context(), app, create(name))
+		if err == nil && out.Fault != nil {
+			t.Fatalf("create: %v", out.Fault)
+		}
+		return fault.CodeOf(err)
+	}
+	if code := write("before"); code != "" {
+		t.Fatalf("write with room: %s", code)
+	}
+	until := func(what string, want fault.Code, name string) {
+		t.Helper()
+		deadline := time.Now().Add(10 * time.Second)
+		for i := 0; write(fmt.Sprint(name, i)) != want; i++ {
+			if time.Now().After(deadline) {
+				t.Fatalf("timed out waiting until %s", what)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	free.Store(1 << 20)
+	until("writes are refused", fault.Overloaded, "while")
+	if got := count(t, n, app, node.Linearizable); got == 0 {
+		t.Error("a read shows nothing on a full disk")
+	}
+	free.Store(1 << 40)
+	until("writes go on", "", "after")
 }
 
 func BenchmarkPropose(b *testing.B) {

@@ -1,6 +1,10 @@
 package storage
 
-import "github.com/cockroachdb/pebble/v2"
+import (
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+)
 
 // Metrics are a few plain numbers of both databases together, for status pages
 // and benchmarks.
@@ -39,4 +43,14 @@ func (s *Store) Metrics() Metrics {
 func written(m *pebble.Metrics) uint64 {
 	total := m.Total()
 	return total.TableBytesFlushed + total.TableBytesCompacted
+}
+
+// FreeBytes returns how much room the data directory's file system has left for
+// this process.
+func (s *Store) FreeBytes() (uint64, error) {
+	usage, err := s.fs.GetDiskUsage(s.cfg.Dir)
+	if err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", s.cfg.Dir, err)
+	}
+	return usage.AvailBytes, nil
 }

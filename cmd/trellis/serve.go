@@ -102,7 +102,7 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 	nc.Log = log
 	nc.Halt = func(err error) {
 		log.Error("the node cannot go on and ends now; what it acknowledged is on disk", "error", err)
-		os.Exit(3)
+		os.Exit(1)
 	}
 	n, err := node.Start(ctx, nc)
 	if err != nil {

@@ -130,6 +130,19 @@ func Watched(d *Disk, before func()) storage.FS {
 	}))
 }
 
+// Room returns fs with as much free space as free says.
+func Room(fs storage.FS, free *atomic.Uint64) storage.FS { return roomFS{fs, free} }
+
+type roomFS struct {
+	storage.FS
+	free *atomic.Uint64
+}
+
+// GetDiskUsage implements vfs.FS.
+func (f roomFS) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	return vfs.DiskUsage{AvailBytes: f.free.Load()}, nil
+}
+
 // File is a file on a disk.
 type File struct {
 	Path string
