@@ -205,6 +205,22 @@ func (n *Node) View(ctx context.Context, app entity.AppID, c Consistency) (*stor
 	return n.store.State().View(g.partition), nil
 }
 
+// StaleView is View for Stale reads. It also says how old what it shows can be:
+// 0 while this node leads the partition, for nobody else can then have
+// acknowledged a write; less than 0 if that cannot be told. Faults: NotFound.
+func (n *Node) StaleView(ctx context.Context, app entity.AppID) (*storage.View, time.Duration, error) {
+	g, err := n.group(app)
+	if err != nil {
+		return nil, 0, err
+	}
+	age := time.Duration(-1)
+	if g.ready() { // asked before the view is opened: what is shown is no older
+		age = 0
+	}
+	view, err := n.View(ctx, app, Stale)
+	return view, age, err
+}
+
 // Version grows after every committed change of the principals or the registry
 // of app: what was resolved from them is valid while it stays the same.
 func (n *Node) Version(app entity.AppID) uint64 {

@@ -61,10 +61,6 @@ func (d doors) View(ctx context.Context, app entity.AppID) (*storage.View, error
 	return d.Node.View(ctx, app, node.Linearizable)
 }
 
-func (d doors) StaleView(ctx context.Context, app entity.AppID) (*storage.View, error) {
-	return d.Node.View(ctx, app, node.Stale)
-}
-
 // Start starts a server that ends with the test.
 func Start(tb testing.TB) *Server {
 	tb.Helper()

@@ -166,8 +166,29 @@ func TestIdempotencyKey(t *testing.T) {
 func TestStaleReads(t *testing.T) {
 	r := newRest(t)
 	r.ok("POST", "/items", `{"name":"milk"}`)
-	if status, _, text := r.send("GET", r.App+"/items/milk", "", "X-Trellis-Consistency", "stale"); status != 200 || !strings.Contains(text, `"name":"milk"`) {
-		t.Errorf("%d %s", status, text)
+	for _, tc := range []struct {
+		method, path, consistency string
+		status                    int
+		age                       string
+	}{
+		{"GET", "/items/milk", "stale", 200, "0"}, // one node: nobody knows more
+		{"GET", "/items", "Stale", 200, "0"},
+		{"GET", "", "stale", 200, "0"},
+		{"GET", "/items/none", "stale", 404, "0"},
+		{"GET", "/items/milk", "linearizable", 200, ""},
+		{"GET", "/items/milk", "", 200, ""},
+		{"GET", "/items/milk", "eventual", 400, ""},
+		{"PUT", "/items/milk", "stale", 200, ""},
+		{"PUT", "/items/milk", "eventual", 400, ""},
+	} {
+		body := ""
+		if tc.method == "PUT" {
+			body = `{"a":1}`
+		}
+		status, header, text := r.send(tc.method, r.App+tc.path, body, "X-Trellis-Consistency", tc.consistency)
+		if status != tc.status || header.Get("X-Trellis-Staleness-Ms") != tc.age || (status == 400 && !strings.Contains(text, `"illegal_argument"`)) {
+			t.Errorf("%+v: %d %v %s", tc, status, header, text)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/trellisdb/trellis/api/auth"
 	"github.com/trellisdb/trellis/api/schema"
@@ -22,8 +23,9 @@ type Cluster interface {
 	Propose(ctx context.Context, app entity.AppID, cmd command.Command) (command.Outcome, error)
 	// View opens a linearizable view on the partition of an application.
 	View(ctx context.Context, app entity.AppID) (*storage.View, error)
-	// StaleView opens a view on the local replica, however old.
-	StaleView(ctx context.Context, app entity.AppID) (*storage.View, error)
+	// StaleView opens a view on the local replica, however old, and says how
+	// old it can be: less than 0 if nobody knows.
+	StaleView(ctx context.Context, app entity.AppID) (*storage.View, time.Duration, error)
 }
 
 // Passwords keeps the passwords of app users.
@@ -164,6 +166,18 @@ func (c *call) item(segment string) (*wire.Reply, error) {
 	return c.remove(t)
 }
 
+// jsonBody returns the JSON a write brings; nil if it brings nothing. Forms with
+// files make assets.
+func (c *call) jsonBody() ([]byte, error) {
+	switch kind, err := c.req.Kind(); {
+	case err != nil:
+		return nil, err
+	case kind == wire.MultipartBody:
+		return nil, notOffered("assets")
+	}
+	return c.req.JSON()
+}
+
 // queried reports whether a PUT or DELETE of a collection selects by query.
 func (c *call) queried() bool {
 	for _, name := range []string{"ql", "q", "query", "limit", "filter", "cursor"} {
@@ -190,10 +204,15 @@ func notOffered(what string) error {
 	return fault.New(fault.NotImplemented, "%s: not offered by this version", what)
 }
 
-// view opens a view, stale if the client is content with that.
+// view opens a view, stale if the client is content with that: the answer then
+// says how old it can be.
 func (h *Handlers) view(req *wire.Request) (*storage.View, error) {
 	if req.Stale() {
-		return h.cluster.StaleView(req.Context(), req.App.Number)
+		v, age, err := h.cluster.StaleView(req.Context(), req.App.Number)
+		if err == nil {
+			req.Aged(age)
+		}
+		return v, err
 	}
 	return h.cluster.View(req.Context(), req.App.Number)
 }

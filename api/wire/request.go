@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -58,6 +59,7 @@ type Request struct {
 	segments []string // decoded path; those of the application are cut off in place
 	body     body
 	callback string // JSONP function; empty: plain JSON
+	stale    bool   // the client is content with a stale read
 	reply    Reply
 }
 
@@ -93,7 +95,7 @@ func NewRequest(parent context.Context, fh *fasthttp.RequestCtx, limits *Limits)
 	if r.method == "" {
 		return r, fault.New(fault.NotAllowed, "method is not offered")
 	}
-	return r, nil
+	return r, r.findConsistency()
 }
 
 // release gives the request back. Nothing of it may be used afterwards.
@@ -214,9 +216,40 @@ func (r *Request) Idempotency(step byte) (id [16]byte, ok bool, err error) {
 	return id, true, nil
 }
 
-// Stale reports whether the client is content with a local, possibly old answer.
-func (r *Request) Stale() bool {
-	return string(r.fh.Request.Header.Peek("X-Trellis-Consistency")) == "stale"
+// Headers of reads that need not be up to date.
+const (
+	// ConsistencyHeader of a request says what a read must show: "linearizable",
+	// the default, every write acknowledged before it began; "stale" what the
+	// node has at hand.
+	ConsistencyHeader = "X-Trellis-Consistency"
+	// StalenessHeader of the answer to a stale read says how many milliseconds
+	// old it can be at most, or "unknown".
+	StalenessHeader = "X-Trellis-Staleness-Ms"
+)
+
+// findConsistency reads what the client asks of a read.
+func (r *Request) findConsistency() error {
+	switch c := r.fh.Request.Header.Peek(ConsistencyHeader); {
+	case len(c) == 0, strings.EqualFold(string(c), "linearizable"):
+	case strings.EqualFold(string(c), "stale"):
+		r.stale = true
+	default:
+		return fault.New(fault.IllegalArgument, "%s must be linearizable or stale", ConsistencyHeader)
+	}
+	return nil
+}
+
+// Stale reports whether the client is content with a local, possibly old
+// answer. Writes never are.
+func (r *Request) Stale() bool { return r.stale && r.method == "GET" }
+
+// Aged notes how old the answer can be; less than 0 is unknown.
+func (r *Request) Aged(age time.Duration) {
+	text := "unknown"
+	if age >= 0 {
+		text = strconv.FormatInt((age + time.Millisecond - 1).Milliseconds(), 10)
+	}
+	r.fh.Response.Header.Set(StalenessHeader, text)
 }
 
 // Header returns a header's value, empty if it was not sent.

@@ -76,10 +76,6 @@ func (d doors) View(ctx context.Context, app entity.AppID) (*storage.View, error
 	return d.Node.View(ctx, app, node.Linearizable)
 }
 
-func (d doors) StaleView(ctx context.Context, app entity.AppID) (*storage.View, error) {
-	return d.Node.View(ctx, app, node.Stale)
-}
-
 // serve runs a node until ctx ends. What a person must read goes to out.
 func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 	log := cfg.logger(os.Stderr)
