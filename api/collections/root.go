@@ -4,10 +4,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/trellisdb/trellis/api/auth"
+	"github.com/trellisdb/trellis/api/directory"
 	"github.com/trellisdb/trellis/api/inflect"
 	"github.com/trellisdb/trellis/api/schema"
 	"github.com/trellisdb/trellis/api/wire"
@@ -52,7 +51,11 @@ func (h *Handlers) showRoot(req *wire.Request) (*wire.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	return req.Root().AppendRaw(appendApplication(nil, req.App, &record, collections)), nil
+	shown, err := directory.AppendApplicationEntity(nil, req.App, &record, collections)
+	if err != nil {
+		return nil, err
+	}
+	return req.Root().AppendRaw(shown), nil
 }
 
 // record reads the application's record, which lies in the management
@@ -82,74 +85,6 @@ func (h *Handlers) record(req *wire.Request) (e entity.Entity, err error) {
 	return e, nil
 }
 
-// ours reports whether a property of an application's record is the server's:
-// never taken from a client, nor shown as it is stored.
-func ours(property string) bool {
-	switch strings.ToLower(property) {
-	case "uuid", "type", "name", "created", "modified", "metadata", "number", "partition", "organization", "open",
-		"organizationname", "applicationname", "secret", "credentials":
-		return true
-	}
-	return false
-}
-
-// appendApplication appends the application entity.
-func appendApplication(dst []byte, app *wire.Application, record *entity.Entity, collections []storage.Collection) []byte {
-	dst = append(dst, `{"uuid":"`...)
-	dst = app.ID.AppendText(dst)
-	dst = append(dst, `","type":"application","name":`...)
-	dst = wire.AppendString(dst, app.OrganizationName+"/"+app.Name)
-	dst = strconv.AppendInt(append(dst, `,"created":`...), record.Created, 10)
-	dst = strconv.AppendInt(append(dst, `,"modified":`...), record.Modified, 10)
-	// The callback never fails, so neither does the walk.
-	_ = eachMember(record.JSON, func(m member) error {
-		if !ours(m.key) {
-			dst = append(dst, ',')
-			dst = append(append(append(dst, m.quote...), ':'), m.value...)
-		}
-		return nil
-	})
-	dst = wire.AppendString(append(dst, `,"organizationName":`...), app.OrganizationName)
-	dst = wire.AppendString(append(dst, `,"applicationName":`...), app.Name)
-	dst = append(dst, `,"metadata":{"collections":{`...)
-	for i, c := range listed(collections) {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = append(wire.AppendString(dst, c.Name), `:{"title":`...)
-		dst = wire.AppendString(dst, title(c.Name))
-		dst = strconv.AppendUint(append(dst, `,"count":`...), c.Count, 10)
-		dst = wire.AppendString(append(dst, `,"name":`...), c.Name)
-		dst = wire.AppendString(append(dst, `,"type":`...), typeOf(c.Name))
-		dst = append(dst, '}')
-	}
-	return append(dst, '}', '}', '}')
-}
-
-// listed adds the collections that are always listed, in order of names.
-func listed(collections []storage.Collection) []storage.Collection {
-	all := slices.Clone(collections)
-	for _, name := range schema.AlwaysListed() {
-		if !slices.ContainsFunc(all, func(c storage.Collection) bool { return c.Name == name }) {
-			all = append(all, storage.Collection{Name: name})
-		}
-	}
-	slices.SortFunc(all, func(a, b storage.Collection) int { return strings.Compare(a.Name, b.Name) })
-	return all
-}
-
-func typeOf(collection string) string {
-	if t, err := schema.Of(collection); err == nil {
-		return t.Name
-	}
-	return inflect.Type(collection)
-}
-
-func title(name string) string {
-	r, n := utf8.DecodeRuneInString(name)
-	return string(unicode.ToUpper(r)) + name[n:]
-}
-
 // change answers PUT of the application: properties to merge, collections to
 // create.
 func (h *Handlers) change(req *wire.Request) error {
@@ -167,7 +102,7 @@ func (h *Handlers) change(req *wire.Request) error {
 		case strings.EqualFold(m.key, "metadata"):
 			names, err = collectionNames(m.value)
 			return err
-		case ours(m.key):
+		case directory.ServersOwn(m.key):
 			return nil
 		case strings.EqualFold(m.key, "accesstokenttl") && !isEmpty(m.value):
 			if n, err := strconv.ParseInt(strings.Trim(string(m.value), `"`), 10, 64); err != nil || n < 0 {

@@ -83,10 +83,12 @@ func parseAuthorization(header string) authorization {
 	return a
 }
 
-// session is a principal that was authenticated, and the application on whose
-// version that rests.
+// session is a principal that was authenticated, and what that rests on: the
+// version of the application that holds the token, and the version of the
+// registry in which that application exists.
 type session struct {
 	app       entity.AppID
+	registry  uint64
 	principal *auth.Principal
 }
 
@@ -94,7 +96,8 @@ type session struct {
 func (d *Directory) token(ctx context.Context, text string) (*auth.Principal, error) {
 	now := d.millis()
 	hash := sha256.Sum256([]byte(text))
-	if s, at, ok := d.tokens.get(hash); ok && at == d.cluster.Version(s.app) && (s.principal.Expires == 0 || now < s.principal.Expires) {
+	registry := d.cluster.Version(entity.Management)
+	if s, at, ok := d.tokens.get(hash); ok && at == d.cluster.Version(s.app) && s.registry == registry && (s.principal.Expires == 0 || now < s.principal.Expires) {
 		return s.principal, nil
 	}
 	t, err := auth.ParseToken(d.tokenKey, text, now)
@@ -104,6 +107,12 @@ func (d *Directory) token(ctx context.Context, text string) (*auth.Principal, er
 	version := d.cluster.Version(t.App)
 	var p *auth.Principal
 	app, err := d.applicationNumbered(ctx, t.App)
+	if err == nil && t.App != entity.Management {
+		// A deleted application keeps its data, and its users speak for nobody.
+		if _, err = d.ApplicationByID(ctx, app); fault.Is(err, fault.OrganizationApplicationNotFound) {
+			err = principalGone()
+		}
+	}
 	if err == nil {
 		err = d.with(ctx, t.App, func(v *storage.View) (err error) {
 			p, err = d.principalOf(v, t, app)
@@ -117,7 +126,7 @@ func (d *Directory) token(ctx context.Context, text string) (*auth.Principal, er
 		return nil, err
 	}
 	p.Token, p.Expires = strings.Clone(text), t.Expires
-	d.tokens.put(hash, session{t.App, p}, version)
+	d.tokens.put(hash, session{t.App, registry, p}, version)
 	return p, nil
 }
 

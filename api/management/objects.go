@@ -11,7 +11,6 @@ import (
 
 	"github.com/trellisdb/trellis/api/auth"
 	"github.com/trellisdb/trellis/api/directory"
-	"github.com/trellisdb/trellis/api/schema"
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
@@ -155,58 +154,18 @@ type credentialsObject struct {
 	ClientSecret string `json:"client_secret"`
 }
 
-// collectionObject is one collection of an application's listing.
-type collectionObject struct {
-	Title string `json:"title"`
-	Count uint64 `json:"count"`
-	Name  string `json:"name"`
-	Type  string `json:"type"`
-}
-
 // applicationEntity returns an application's entity (spec management section
 // 1.3).
 func (h *Handlers) applicationEntity(req *wire.Request, a *directory.Application) (json.RawMessage, error) {
-	collections := make(map[string]collectionObject)
-	add := func(name string, count uint64) {
-		t, err := schema.Of(name)
-		if err != nil {
-			return // no name a client could use
-		}
-		collections[name] = collectionObject{Title: strings.ToUpper(name[:1]) + name[1:], Count: count, Name: name, Type: t.Name}
-	}
-	for _, name := range schema.AlwaysListed() {
-		add(name, 0)
-	}
-	add("roles", 3) // guest, default and admin: every application has them
 	view, err := h.cluster.View(req.Context(), a.Number)
 	if err != nil {
 		return nil, err
 	}
-	list, err := storage.Collections(view, a.Number)
+	collections, err := storage.Collections(view, a.Number)
 	if err = errorsFirst(err, view.Close()); err != nil {
 		return nil, fmt.Errorf("list collections of application %s: %w", a.ID, err)
 	}
-	for _, c := range list {
-		add(c.Name, c.Count)
-	}
-	var ttl *int64
-	if a.HasTTL {
-		ttl = &a.TokenTTL
-	}
-	return json.Marshal(struct {
-		ID           string `json:"uuid"`
-		Type         string `json:"type"`
-		Name         string `json:"name"`
-		Created      int64  `json:"created"`
-		Modified     int64  `json:"modified"`
-		Organization string `json:"organizationName"`
-		Application  string `json:"applicationName"`
-		TTL          *int64 `json:"accesstokenttl,omitempty"`
-		Metadata     any    `json:"metadata"`
-	}{
-		a.ID.String(), "application", a.FullName(), a.Record.Created, a.Record.Modified,
-		a.OrganizationName, a.Name, ttl, map[string]any{"collections": collections},
-	})
+	return directory.AppendApplicationEntity(nil, &a.Application, &a.Record, collections)
 }
 
 func errorsFirst(errs ...error) error {

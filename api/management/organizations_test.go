@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/trellisdb/trellis/api/apitest"
 	"github.com/trellisdb/trellis/api/auth"
 	"github.com/trellisdb/trellis/storage/entity"
@@ -244,7 +246,19 @@ func TestApplications(t *testing.T) {
 	if list := w.ok(call{Path: apps, Token: w.acme.owner}); list.Str("data", "acme/second") != second || list.Str("data", "acme/sandbox") == "" {
 		t.Error(list.Text)
 	}
-	w.ok(call{Path: "/acme/second/users", Token: w.acme.owner})
+	// Both ways to ask for the application answer with one entity; it counts what there is.
+	w.ok(call{Method: "PUT", Path: "/acme/second", Token: w.acme.owner, Body: object{"accesstokenttl": 5000, "color": "red"}})
+	w.ok(call{Method: "POST", Path: "/acme/second/users", Token: w.acme.owner, Body: object{"username": "kim", "password": "pw4kim"}})
+	kim := w.userToken("acme/second", "kim", "pw4kim")
+	w.usable(kim, "/acme/second/users/me")
+	root, managed := w.ok(call{Path: "/acme/second", Token: w.acme.owner}), w.ok(call{Path: apps + "/second", Token: w.acme.owner})
+	if diff := cmp.Diff(root.Get("entities"), managed.Get("entities")); diff != "" {
+		t.Errorf("-application +management:\n%s", diff)
+	}
+	if e := "entities"; managed.Str(e, 0, "color") != "red" || managed.Get(e, 0, "metadata", "collections", "users", "count") != 1.0 ||
+		managed.Get(e, 0, "metadata", "collections", "roles", "count") != 0.0 || managed.Get(e, 0, "partition") != nil {
+		t.Error(managed.Text)
+	}
 	w.refused("409 application_already_exists", post("SECOND"))
 	for _, name := range []any{nil, "", " ", "a b", "x/y", "other/x", "acme/", "ünï", "a", "apps", "1f0c9a52-5c31-11ee-8c99-0242ac120002", strings.Repeat("x", 300)} {
 		w.refused("400 illegal_argument", post(name))
@@ -263,6 +277,8 @@ func TestApplications(t *testing.T) {
 	w.refused("404 entity_not_found", call{Path: apps + "/second", Token: w.acme.owner})
 	w.refused("404 organization_application_not_found", call{Path: "/acme/second/users", Token: w.acme.owner})
 	w.refused("404 organization_application_not_found", call{Path: "/" + second + "/users", Token: w.acme.owner})
+	w.refused("401 auth_bad_access_token", call{Path: "/acme/second/users", Token: kim}) // its users speak for nobody
+	w.refused("401 auth_bad_access_token", call{Path: "/acme/shop/users", Token: kim})
 	if list := w.ok(call{Path: apps, Token: w.acme.owner}); list.Get("data", "acme/second") != nil {
 		t.Error(list.Text)
 	}
