@@ -65,7 +65,36 @@ func (c *call) show(t command.Target) (*wire.Reply, error) {
 
 // touch answers POST to one entity, which changes nothing (spec
 // collections-and-entities section 5).
-func (c *call) touch(t command.Target) (*wire.Reply, error) { return c.show(t) }
+func (c *call) touch(t command.Target) (*wire.Reply, error) {
+	if kind, err := c.req.Kind(); err == nil && kind == wire.MultipartBody {
+		return nil, notOffered("assets")
+	}
+	reply, err := c.show(t)
+	if !t.ID.IsZero() && fault.Is(err, fault.ServiceResourceNotFound) {
+		return nil, c.ofAnotherType(t.ID, err)
+	}
+	return reply, err
+}
+
+// ofAnotherType returns UnexpectedEntityType if a UUID that was not found here
+// is that of an entity of another collection, else missing.
+func (c *call) ofAnotherType(id entity.ID, missing error) error {
+	return c.reading(c.req, func(v *storage.View) error {
+		all, err := storage.Collections(v, c.req.App.Number)
+		if err != nil {
+			return err
+		}
+		for _, col := range all {
+			switch _, found, err := storage.ReadEntityByID(v, c.req.App.Number, col.ID, id); {
+			case err != nil:
+				return err
+			case found:
+				return fault.New(fault.UnexpectedEntityType, "entity %s is not of type %s", id, c.typ.Name)
+			}
+		}
+		return missing
+	})
+}
 
 // remove answers DELETE of one entity.
 func (c *call) remove(t command.Target) (*wire.Reply, error) {
@@ -81,7 +110,7 @@ func (c *call) remove(t command.Target) (*wire.Reply, error) {
 
 // create answers POST to a collection, and PUT without id or query.
 func (c *call) create(batch bool) (*wire.Reply, error) {
-	text, err := c.req.JSON()
+	text, err := c.jsonBody()
 	if err != nil {
 		return nil, err
 	}
@@ -112,14 +141,15 @@ func (c *call) register() (*wire.Reply, error) {
 }
 
 func (c *call) createOne(text []byte) (*wire.Reply, error) {
-	doc, err := normalize(c.typ, text, forCreate, c.now())
+	id, created := newID()
+	doc, err := normalize(c.typ, text, forCreate, created)
 	if err != nil {
 		return nil, err
 	}
 	if !doc.named {
 		return c.register()
 	}
-	item, err := c.newEntity(doc)
+	item, err := c.newEntity(doc, id)
 	if err != nil {
 		return nil, err
 	}
@@ -158,10 +188,11 @@ func (c *call) createMany(text []byte) (*wire.Reply, error) {
 	errs := make([]*skipped, len(elements)) // by index in the request
 	places := make([]int, 0, len(elements)) // index of each item in the request
 	for i, element := range elements {
-		doc, err := normalize(c.typ, element, forCreate, c.now())
+		id, created := newID()
+		doc, err := normalize(c.typ, element, forCreate, created)
 		var item command.NewEntity
 		if err == nil {
-			item, err = c.newEntity(doc)
+			item, err = c.newEntity(doc, id)
 		}
 		var f *fault.Error
 		switch {
@@ -198,8 +229,16 @@ func (c *call) createMany(text []byte) (*wire.Reply, error) {
 
 func (c *call) now() int64 { return c.req.Time().UnixMilli() }
 
+// newID returns the UUID of a new entity and the time in it, at which the entity
+// is created.
+func newID() (entity.ID, int64) {
+	id := entity.NewID()
+	created, _ := id.Time()
+	return id, created
+}
+
 // newEntity makes an entity of a document that holds all its type requires.
-func (c *call) newEntity(doc *document) (command.NewEntity, error) {
+func (c *call) newEntity(doc *document, id entity.ID) (command.NewEntity, error) {
 	var item command.NewEntity
 	if c.typ.Collection == "users" {
 		if err := c.newUser(doc, &item); err != nil {
@@ -209,8 +248,8 @@ func (c *call) newEntity(doc *document) (command.NewEntity, error) {
 	if err := doc.requireAll(c.typ); err != nil {
 		return item, err
 	}
-	item.ID = entity.NewID()
-	item.Created, _ = item.ID.Time()
+	item.ID = id
+	item.Created, _ = id.Time()
 	item.Modified = item.Created
 	var err error
 	item.JSON, err = doc.json(forCreate)
@@ -219,7 +258,7 @@ func (c *call) newEntity(doc *document) (command.NewEntity, error) {
 
 // update answers PUT of one entity: a merge, or a creation if it is unknown.
 func (c *call) update(t command.Target) (*wire.Reply, error) {
-	text, err := c.req.JSON()
+	text, err := c.jsonBody()
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +299,8 @@ func (c *call) upsert(t command.Target, text []byte) (*command.NewEntity, error)
 	if c.me {
 		return nil, notFound()
 	}
-	doc, err := normalize(c.typ, text, forCreate, c.now())
+	id, created := newID()
+	doc, err := normalize(c.typ, text, forCreate, created)
 	if err != nil {
 		return nil, err
 	}
@@ -276,7 +316,7 @@ func (c *call) upsert(t command.Target, text []byte) (*command.NewEntity, error)
 			return nil, err
 		}
 	}
-	item, err := c.newEntity(doc)
+	item, err := c.newEntity(doc, id)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package collections
 
 import (
 	"errors"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -47,11 +48,20 @@ func everything(ql string) bool {
 	return false
 }
 
+// everythingTwiceEncoded is everything for a text that one client encodes twice.
+func everythingTwiceEncoded(ql string) bool {
+	if !strings.Contains(ql, "%") {
+		return false
+	}
+	once, err := url.QueryUnescape(ql)
+	return err == nil && everything(once)
+}
+
 // plain checks that a GET asks for nothing but a plain listing.
 func (c *call) plain() error {
 	for _, name := range []string{"ql", "q", "query"} {
 		if ql := c.req.Query(name); ql != "" {
-			if !everything(ql) {
+			if !everything(ql) && !everythingTwiceEncoded(ql) {
 				return notOffered("queries")
 			}
 			break
@@ -59,7 +69,7 @@ func (c *call) plain() error {
 	}
 	for _, name := range []string{"filter", "tree", "analyzeOnly", "explain"} {
 		for _, v := range c.req.QueryAll(name) {
-			if v != "" && !strings.EqualFold(v, "false") {
+			if v != "" && (name == "filter" || !strings.EqualFold(v, "false")) {
 				return notOffered("parameter " + name)
 			}
 		}
@@ -72,7 +82,10 @@ func (c *call) list() (*wire.Reply, error) {
 	if err := c.plain(); err != nil {
 		return nil, err
 	}
-	reply := c.req.Entities(c.path).Counted()
+	reply := c.req.Entities(c.path)
+	if len(c.req.Segments()) == 1 {
+		reply.Counted()
+	}
 	err := c.reading(c.req, func(v *storage.View) error {
 		col, ok, err := storage.ReadCollectionID(v, c.req.App.Number, c.typ.Collection)
 		if err != nil {

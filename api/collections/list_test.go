@@ -31,6 +31,7 @@ func TestList(t *testing.T) {
 		"?limit=1&ql=*":               "n24",
 		"?limit=1&q=*":                "n24",
 		"?limit=1&query=select%20*":   "n24",
+		"?limit=1&ql=select%2520*":    "n24",
 		"?limit=1&ql=Select+*&q=a=1":  "n24",
 		"?limit=1&ql=&q=&cursor=":     "n24",
 		"?limit=1&start=rubbish":      "n24",
@@ -223,7 +224,7 @@ func TestNotOffered(t *testing.T) {
 		"GET /items/_settings", "POST /items/_reindex", "POST /items/_clear", "GET /items/indexes",
 		"GET /groups", "POST /groups", "GET /roles", "GET /roles/guest", "POST /activities", "GET /events", "POST /assets", "GET /folders", "POST /notifications",
 		"GET /notifiers", "GET /receipts", "GET /queues/q", "GET /counters", "GET /users/ana/roles", "POST /users/ana/groups/g", "GET /users/ana/permissions",
-		"GET /users/ana/feed", "GET /users/resetpw/x", "GET /export", "GET /apm", "POST /resetroles", "GET /auth/facebook", "GET /users/me/devices",
+		"GET /users/ana/feed", "GET /users/resetpw/x", "GET /users/resetpw", "GET /users/ana/activate?token=t", "GET /rolenames", "GET /items?filter=false", "GET /export", "GET /apm", "POST /resetroles", "GET /auth/facebook", "GET /users/me/devices",
 	} {
 		method, path, _ := strings.Cut(request, " ")
 		body := ""
@@ -234,6 +235,13 @@ func TestNotOffered(t *testing.T) {
 		// Access comes first.
 		if a, err := r.Do(method, "/acme/sandbox"+path, "BADTOKEN", body); err != nil || a.Status != 401 || a.Code() != "auth_bad_access_token" {
 			t.Errorf("%s with a bad token: %v %d %s", request, err, a.Status, a.Body)
+		}
+	}
+	const form = "--x\r\nContent-Disposition: form-data; name=\"name\"\r\n\r\nbread\r\n--x--\r\n"
+	for _, request := range []string{"POST /items", "PUT /items", "PUT /items/bread", "POST /items/milk"} {
+		method, path, _ := strings.Cut(request, " ")
+		if status, _, text := r.send(method, r.App+path, form, "Content-Type", "multipart/form-data; boundary=x"); status != 501 {
+			t.Errorf("%s with files: %d %s", request, status, text)
 		}
 	}
 	if got := names(r.ok("GET", "/items", "")); got != "milk" {

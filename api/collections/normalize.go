@@ -214,12 +214,19 @@ func (d *document) has(key string) bool {
 	return i >= 0 && d.properties[i].value != nil && !d.properties[i].empty
 }
 
-// secret returns a credential that was sent as a string.
+// secret returns a credential that was sent as a string, or as a number, which
+// means its digits.
 func (d *document) secret(key string) (string, bool) {
 	value, found := "", false
 	for _, s := range d.secrets {
-		if s.key == key && s.value[0] == '"' {
+		if s.key != key {
+			continue
+		}
+		switch c := s.value[0]; {
+		case c == '"':
 			value, found = decodeString(s.value), true
+		case c == '-' || (c >= '0' && c <= '9'):
+			value, found = string(s.value), true
 		}
 	}
 	return value, found

@@ -143,7 +143,7 @@ func TestDocument(t *testing.T) {
 	if ms, ok := doc.time("modified"); ok {
 		t.Errorf("negative modified taken: %d", ms)
 	}
-	if s, ok := doc.secret("password"); s != "p" || !ok {
+	if s, ok := doc.secret("password"); s != "7" || !ok {
 		t.Errorf("secret %q, %v", s, ok)
 	}
 	if doc.has("x") || doc.has("absent") || !doc.has("username") {

@@ -163,6 +163,23 @@ func TestCreateOne(t *testing.T) {
 	r.fails("PUT", "/items", `[{"a":1}]`, 400, "json_mapping")
 }
 
+// TestTimestamp: one that is not positive becomes the time of creation.
+func TestTimestamp(t *testing.T) {
+	r := newRest(t)
+	for _, sent := range []string{"0", "-1", "-0.5"} {
+		for _, e := range []map[string]any{
+			r.ok("POST", "/items", `{"timestamp":`+sent+`}`).Entity(),
+			r.ok("POST", "/items", `[{"timestamp":`+sent+`}]`).Entity(),
+			r.ok("PUT", "/items/at"+sent, `{"timestamp":`+sent+`}`).Entity(),
+		} {
+			if e["timestamp"] != e["created"] {
+				t.Errorf("%s: %v", sent, e)
+			}
+		}
+	}
+	r.wantProps(r.ok("POST", "/items", `{"timestamp":5}`).Entity(), `{"timestamp":5}`)
+}
+
 func TestCreateNothing(t *testing.T) {
 	r := newRest(t)
 	for i, body := range []string{"", "{}", " { } "} {
@@ -242,6 +259,12 @@ func TestReadOne(t *testing.T) {
 	r.fails("GET", "/items/nothing", "", 404, "entity_not_found")
 	r.fails("GET", "/items/00000000-0000-0000-0000-000000000001", "", 404, "entity_not_found")
 	r.fails("GET", "/others/"+id, "", 404, "entity_not_found")
+	r.fails("POST", "/others/"+id, `{}`, 400, "unexpected_entity_type")
+	r.fails("POST", "/never/"+id, `{}`, 400, "unexpected_entity_type")
+	r.fails("POST", "/others/00000000-0000-0000-0000-000000000001", `{}`, 404, "service_resource_not_found")
+	if a := r.ok("GET", "/items/all", ""); len(a.Entities()) != 1 || a.Fields["count"] != nil {
+		t.Errorf("count is of a collection alone: %s", a.Body)
+	}
 	r.fails("GET", "/never/"+id, "", 404, "entity_not_found")
 	r.fails("GET", "/never/x", "", 404, "entity_not_found")
 	r.fails("GET", "/users/x", "", 404, "service_resource_not_found")

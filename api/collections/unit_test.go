@@ -27,6 +27,16 @@ func TestEverything(t *testing.T) {
 	}
 }
 
+func TestEverythingTwiceEncoded(t *testing.T) {
+	for ql, want := range map[string]bool{
+		"select%20*": true, "select+%2A": true, "%2A": true, "select%20a": false, "%": false, "*": false, "%zz": false,
+	} {
+		if got := everythingTwiceEncoded(ql); got != want {
+			t.Errorf("everythingTwiceEncoded(%q) = %v", ql, got)
+		}
+	}
+}
+
 func TestIsEmail(t *testing.T) {
 	for s, want := range map[string]bool{
 		"ana@example.test": true, "a.b_c%d'e+f-g@x-y.example.org": true, "E@X.ORG": true,

@@ -90,8 +90,24 @@ func (c *call) account(below []string) (reply *wire.Reply, done bool, err error)
 	case len(below) == 2 && strings.EqualFold(below[1], "password") && (method == "PUT" || method == "POST"):
 		reply, err = c.password(below[0])
 		return reply, true, err
+	case mailed(below, method):
+		return nil, true, notOffered("accounts by e-mail")
 	}
 	return nil, false, nil
+}
+
+// mailed reports whether a path is one of the pages that links in mails lead
+// to, which are open to everybody.
+func mailed(below []string, method string) bool {
+	switch last := strings.ToLower(below[len(below)-1]); {
+	case len(below) > 2:
+		return false
+	case last == "resetpw":
+		return method == "GET" || method == "POST"
+	case last == "activate", last == "confirm", last == "reactivate":
+		return method == "GET" && len(below) == 2
+	}
+	return false
 }
 
 // password answers PUT and POST of a user's password: administrators set it,

@@ -41,6 +41,11 @@ func TestUserCreate(t *testing.T) {
 			t.Errorf("%s: %v", path, got)
 		}
 	}
+	r.ok("POST", "/users", `{"username":"digits","password":90210}`)
+	if r.login(r.App, "digits", "90210") == "" {
+		t.Error("a password sent as a number is not its digits")
+	}
+	r.ok("DELETE", "/users/digits", "")
 	r.fails("GET", "/users/ana?force=email", "", 404, "service_resource_not_found")
 	r.fails("POST", "/users", `{"email":"x@example.test"}`, 400, "required_property_not_found")
 	r.fails("POST", "/users", `{"username":"  "}`, 400, "required_property_not_found")
@@ -189,10 +194,18 @@ func TestAccess(t *testing.T) {
 	for _, request := range []string{
 		"GET ", "PUT ", "GET /items", "GET /items/milk", "GET /items/none", "POST /items", "PUT /items/milk", "DELETE /items/milk", "DELETE /items", "GET /users", "GET /users/ana",
 		"PUT /users/ana", "DELETE /users/ana", "POST /users/ana", "GET /devices", "PUT /devices", "PUT /devices?ql=", "DELETE /devices/phone", "GET /groups", "GET /items?ql=a", "PUT /users/me",
-		"GET /items/milk/likes", "GET /hello", "GET /entities",
+		"GET /items/milk/likes", "GET /hello", "GET /entities", "GET /rolenames", "GET /users/ana/feed", "DELETE /users/ana/activate",
 	} {
 		method, path, _ := strings.Cut(request, " ")
 		guest.fails(method, path, "", 401, "unauthorized")
+	}
+	// What links in mails lead to is open to everybody.
+	for _, request := range []string{
+		"GET /users/resetpw", "POST /users/resetpw", "GET /users/ana/resetpw?token=t", "POST /user/ana/resetpw",
+		"GET /users/ana/activate?token=t", "GET /users/ana/confirm", "GET /users/none/reactivate",
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		guest.fails(method, path, "", 501, "not_implemented")
 	}
 	guest.fails("DELETE", "", "", 405, "unsupported_rest_operation")
 	guest.fails("GET", "/users/me", "", 404, "service_resource_not_found")

@@ -115,7 +115,7 @@ const maxName = 256
 // of the API rather than a collection.
 func Command(segment string) bool {
 	switch strings.ToLower(segment) {
-	case "auth", "token", "authorize", "credentials", "export", "apm", "file", "hello", "resetroles":
+	case "auth", "token", "authorize", "credentials", "export", "apm", "file", "hello", "resetroles", "rolenames":
 		return true
 	}
 	return false
