@@ -56,6 +56,14 @@ func TestFraming(t *testing.T) {
 		"unknown encoding":      head + "Transfer-Encoding: gzip, chunked\r\n\r\n",
 		"two encodings":         head + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 		"bad chunk":             head + "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+		"chunk with a sign":     head + "Transfer-Encoding: chunked\r\n\r\n+0\r\n\r\n",
+		"chunk like C":          head + "Transfer-Encoding: chunked\r\n\r\n0x0\r\n\r\n",
+		"chunk after a space":   head + "Transfer-Encoding: chunked\r\n\r\n 0\r\n\r\n",
+		"chunk too long":        head + "Transfer-Encoding: chunked\r\n\r\n1\r\n{}}0\r\n\r\n",
+		"identity":              head + "Transfer-Encoding: identity\r\n\r\n",
+		"identity and length":   head + "transfer-encoding: identity\r\nContent-Length: 5\r\n\r\n[1,2]",
+		"folded encoding":       head + " Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n[1,2]",
+		"folded length":         head + "Content-Length:\r\n\t5\r\n\r\n[1,2]",
 		"bare line feed header": head + "X-A: a\nb\r\n\r\n",
 		"space before colon":    head + "Content-Length : 5\r\n\r\n[1,2]",
 		"two hosts":             head + "Host: y\r\n\r\n",
@@ -79,6 +87,17 @@ func TestFraming(t *testing.T) {
 		}
 		if rest, _ := io.ReadAll(r); strings.Contains(string(rest), "HTTP/1.1") {
 			t.Errorf("%s: a second response: %s", name, rest)
+		}
+	}
+	// A preflight has no use for a body, and leaves none behind.
+	for _, body := range []string{"Content-Length: 9000\r\n\r\n" + strings.Repeat("\r\n", 4479) + "GET /acme/shop/smuggled HTTP/1.1\r\nHost: x\r\n\r\n",
+		"Transfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n"} {
+		conn := ts.dial(t)
+		if _, err := io.WriteString(conn, "OPTIONS /acme/shop/items HTTP/1.1\r\nHost: x\r\n"+body); err != nil {
+			t.Fatal(err)
+		}
+		if all, _ := io.ReadAll(conn); strings.Count(string(all), "HTTP/1.1 ") != 1 {
+			t.Errorf("preflight with a body: %s", all)
 		}
 	}
 	// What is framed well stays on its connection, also when nobody reads it.

@@ -121,9 +121,12 @@ func (s *Server) serve(fh *fasthttp.RequestCtx) {
 	defer s.survive(fh)
 	switch {
 	case ambiguous(&fh.Request.Header):
-		wire.Fail(fh, fault.New(fault.BadRequest, "both Content-Length and Transfer-Encoding"))
+		wire.Fail(fh, fault.New(fault.BadRequest, "headers leave it open where the request ends"))
 	case len(fh.Request.Header.RequestURI()) > s.cfg.URIBytes:
 		wire.Fail(fh, fault.New(fault.URITooLong, "path and query are longer than %d bytes", s.cfg.URIBytes))
+	case fh.IsOptions() && fh.Request.Header.ContentLength() != 0 && fh.RequestBodyStream() != nil:
+		wire.Preflight(fh)
+		fh.Response.Header.SetConnectionClose() // nobody reads the body
 	case fh.IsOptions():
 		wire.Preflight(fh)
 	default:
@@ -175,15 +178,24 @@ func (s *Server) survive(fh *fasthttp.RequestCtx) {
 	}
 }
 
-// ambiguous reports whether a request says twice how long it is: what follows
-// could be read as a second request by somebody else (RFC 9112 section 6.3).
+// ambiguous reports whether somebody else could read another end of the
+// request out of its headers, and a second request out of what follows (RFC 9112
+// sections 5.2 and 6.3): a length beside chunked, a transfer coding that is not
+// chunked, a header that goes on in the next line.
 func ambiguous(h *fasthttp.RequestHeader) bool {
-	if h.ContentLength() != -1 {
-		return false
+	raw, other := h.RawHeaders(), "Transfer-Encoding"
+	if h.ContentLength() == -1 {
+		other = "Content-Length"
 	}
-	for line := range bytes.Lines(h.RawHeaders()) {
+	for line := range bytes.Lines(raw) {
+		if line[0] == ' ' || line[0] == '\t' {
+			return true
+		}
+		if len(line) <= len(other) || line[0]|0x20 != other[0]|0x20 {
+			continue
+		}
 		name, _, _ := bytes.Cut(line, []byte{':'})
-		if bytes.EqualFold(bytes.TrimSpace(name), []byte("Content-Length")) {
+		if bytes.EqualFold(bytes.TrimSpace(name), []byte(other)) {
 			return true
 		}
 	}

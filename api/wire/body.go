@@ -62,6 +62,34 @@ type body struct {
 	value    *fastjson.Value
 	parser   *fastjson.Parser
 	taken    int // bytes of the budget
+	stream   stream
+}
+
+// stream is a body as it arrives. It stays broken once it is: what follows a
+// mistake in its framing is never read as if it were more of it.
+type stream struct {
+	src io.Reader // nil before the first read
+	err error
+}
+
+// Read implements io.Reader.
+func (s *stream) Read(p []byte) (int, error) {
+	if s.err != nil {
+		return 0, s.err
+	}
+	n, err := s.src.Read(p)
+	s.err = err
+	return n, err
+}
+
+// bodyStream returns the body as it arrives, nil if there is none.
+func (r *Request) bodyStream() *stream {
+	if r.body.stream.src == nil {
+		if r.body.stream.src = r.fh.RequestBodyStream(); r.body.stream.src == nil {
+			return nil
+		}
+	}
+	return &r.body.stream
 }
 
 var parsers fastjson.ParserPool
@@ -203,7 +231,7 @@ func (r *Request) readBody() ([]byte, error) {
 	if n := r.fh.Request.Header.ContentLength(); n > limit {
 		return nil, tooLarge(limit)
 	}
-	stream := r.fh.RequestBodyStream()
+	stream := r.bodyStream()
 	if stream == nil {
 		if raw := r.fh.Request.Body(); len(raw) > 0 {
 			return r.readAll(bytes.NewReader(raw), len(raw), limit)
@@ -290,7 +318,7 @@ func bodyError(err error) error {
 // of the connection would be read from. What is short is read and thrown away,
 // so that the client sees the reply; else the connection closes.
 func (r *Request) finishBody(discard int64) {
-	stream := r.fh.RequestBodyStream()
+	stream := r.bodyStream()
 	if stream == nil {
 		return
 	}
