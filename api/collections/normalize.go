@@ -10,6 +10,7 @@ import (
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
+	"github.com/trellisdb/trellis/storage/keys"
 )
 
 const (
@@ -60,13 +61,13 @@ func normalize(t *schema.Type, text []byte, p purpose, now int64) (*document, er
 	err := eachMember(text, func(m member) error {
 		d.named = true
 		switch {
-		case strings.EqualFold(m.key, "created"), strings.EqualFold(m.key, "modified"):
-			d.system = append(d.system, property{key: strings.ToLower(m.key), value: m.value})
+		case keys.SameFold(m.key, "created"), keys.SameFold(m.key, "modified"):
+			d.system = append(d.system, property{key: keys.Fold(m.key), value: m.value})
 			return nil
 		case schema.Dropped(m.key), p == forUpdate && schema.DroppedOnUpdate(m.key):
 			return nil
 		case t.Secret(m.key):
-			d.secrets = append(d.secrets, property{key: strings.ToLower(m.key), value: m.value})
+			d.secrets = append(d.secrets, property{key: keys.Fold(m.key), value: m.value})
 			return nil
 		case len(m.key) > maxPropertyLength:
 			return fault.New(fault.IllegalArgument, "the name of a property is longer than %d bytes", maxPropertyLength)
@@ -99,11 +100,11 @@ func topValue(t *schema.Type, m member, now int64) ([]byte, error) {
 		if contains(t.Unique, m.key) {
 			return uniqueValue(m.key, value)
 		}
-		if id, ok := uuidOf(value); ok && !strings.EqualFold(m.key, "name") {
+		if id, ok := uuidOf(value); ok && !keys.SameFold(m.key, "name") {
 			return append(id.AppendText([]byte{'"'}), '"'), nil
 		}
 	default:
-		if strings.EqualFold(m.key, "timestamp") {
+		if keys.SameFold(m.key, "timestamp") {
 			if f, err := strconv.ParseFloat(string(value), 64); err == nil && f <= 0 {
 				return strconv.AppendInt(nil, now, 10), nil
 			}
@@ -137,7 +138,7 @@ func uuidOf(quoted []byte) (entity.ID, bool) {
 
 func contains(words []string, s string) bool {
 	for _, w := range words {
-		if strings.EqualFold(w, s) {
+		if keys.SameFold(w, s) {
 			return true
 		}
 	}
@@ -149,13 +150,13 @@ const fewProperties = 16
 // find returns the place of a property, whose name is compared without case.
 func (d *document) find(key string) int {
 	if d.byKey != nil {
-		if i, ok := d.byKey[strings.ToLower(key)]; ok {
+		if i, ok := d.byKey[keys.Fold(key)]; ok {
 			return i
 		}
 		return -1
 	}
 	for i := range d.properties {
-		if strings.EqualFold(d.properties[i].key, key) {
+		if keys.SameFold(d.properties[i].key, key) {
 			return i
 		}
 	}
@@ -176,11 +177,11 @@ func (d *document) set(key string, quote, value []byte) error {
 	d.properties = append(d.properties, property{key: key, quote: quote, value: value, empty: empty})
 	switch n := len(d.properties); {
 	case d.byKey != nil:
-		d.byKey[strings.ToLower(key)] = n - 1
+		d.byKey[keys.Fold(key)] = n - 1
 	case n > fewProperties:
 		d.byKey = make(map[string]int, 2*n)
 		for i := range d.properties {
-			d.byKey[strings.ToLower(d.properties[i].key)] = i
+			d.byKey[keys.Fold(d.properties[i].key)] = i
 		}
 	}
 	return nil
@@ -348,7 +349,7 @@ func appendObject(dst, value []byte, key string) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	if strings.EqualFold(key, "location") {
+	if keys.SameFold(key, "location") {
 		if point, ok, err := geoPoint(members); err != nil || ok {
 			return append(dst, point...), err
 		}

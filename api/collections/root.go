@@ -14,6 +14,7 @@ import (
 	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
+	"github.com/trellisdb/trellis/storage/keys"
 )
 
 const (
@@ -99,12 +100,12 @@ func (h *Handlers) change(req *wire.Request) error {
 	var names []string
 	err = eachMember(text, func(m member) error {
 		switch {
-		case strings.EqualFold(m.key, "metadata"):
+		case keys.SameFold(m.key, "metadata"):
 			names, err = collectionNames(m.value)
 			return err
 		case directory.ServersOwn(m.key):
 			return nil
-		case strings.EqualFold(m.key, "accesstokenttl") && !isEmpty(m.value):
+		case keys.SameFold(m.key, "accesstokenttl") && !isEmpty(m.value):
 			if n, err := strconv.ParseInt(strings.Trim(string(m.value), `"`), 10, 64); err != nil || n < 0 {
 				return fault.New(fault.IllegalArgument, "accesstokenttl must be a number of milliseconds")
 			}

@@ -8,6 +8,7 @@ import (
 	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
+	"github.com/trellisdb/trellis/storage/keys"
 )
 
 // target finds what a path segment names: a UUID, or the alias values an entity
@@ -137,7 +138,7 @@ func (c *call) spellings(e *entity.Entity) [][]string {
 func stringProperty(object []byte, name string) (value string, ok bool) {
 	// The callback never fails, so neither does the walk.
 	_ = eachMember(object, func(m member) error {
-		if strings.EqualFold(m.key, name) && m.value[0] == '"' {
+		if keys.SameFold(m.key, name) && m.value[0] == '"' {
 			value, ok = decodeString(m.value), true
 		}
 		return nil

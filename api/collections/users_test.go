@@ -178,6 +178,33 @@ func TestPassword(t *testing.T) {
 	}
 }
 
+// TestStandingIsNotTheUsersToSay names properties in every way that is the same
+// property where it is stored.
+func TestStandingIsNotTheUsersToSay(t *testing.T) {
+	r := newRest(t)
+	r.ok("POST", "/users", `{"username":"ana","password":"sunny-day-1"}`)
+	r.ok("POST", "/users", `{"username":"ben","password":"sunny-day-1"}`)
+	if a, err := r.Do("PUT", r.App+"/users/ben", r.Admin, `{"disabled":true}`); err != nil || a.Entity()["disabled"] != true {
+		t.Fatalf("%v %s", err, a.Body)
+	}
+	token := r.login(r.App, "ana", "sunny-day-1")
+	many := `"x":1`
+	for i := range 20 {
+		many += fmt.Sprintf(`,"x%d":1`, i)
+	}
+	for _, spelling := range []string{"disabled", "Disabled", "d\u0130sabled", "di\u017fabled", "dİſabled"} {
+		for _, rest := range []string{`"x":1`, many} {
+			a, err := r.Do("PUT", r.App+"/users/ben", token, `{`+rest+`,"`+spelling+`":false}`)
+			if err != nil || a.Status != 200 || a.Entity()["disabled"] != true {
+				t.Errorf("%s: %v %d %s", spelling, err, a.Status, a.Body)
+			}
+		}
+	}
+	if a, err := r.Do("POST", r.App+"/token", "", `{"grant_type":"password","username":"ben","password":"sunny-day-1"}`); err != nil || a.Code() != "invalid_grant" {
+		t.Errorf("a disabled user: %v %s", err, a.Body)
+	}
+}
+
 // TestAccess walks callers through an application that is not open.
 func TestAccess(t *testing.T) {
 	r := newRest(t)

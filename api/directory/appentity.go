@@ -19,7 +19,7 @@ import (
 // ServersOwn reports whether a property of an application's record is the
 // server's: never taken from a client, nor shown as it is stored.
 func ServersOwn(property string) bool {
-	switch strings.ToLower(property) {
+	switch keys.Fold(property) {
 	case "uuid", "type", "name", "created", "modified", "metadata", "number", "partition", "organization", "open",
 		"organizationname", "applicationname", "secret", "credentials":
 		return true

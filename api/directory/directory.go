@@ -112,7 +112,7 @@ func (d *Directory) Policy() auth.PasswordPolicy { return d.cfg.Policy }
 
 // IsSuperuserName reports whether a username is the superuser's.
 func (d *Directory) IsSuperuserName(username string) bool {
-	return d.cfg.SuperuserName != "" && strings.EqualFold(username, d.cfg.SuperuserName)
+	return d.cfg.SuperuserName != "" && keys.SameFold(username, d.cfg.SuperuserName)
 }
 
 // do proposes a command and makes a refusal of it an error.

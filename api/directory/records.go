@@ -81,7 +81,7 @@ func lookup(v *fastjson.Value, name string) *fastjson.Value {
 	}
 	var found *fastjson.Value
 	o.Visit(func(key []byte, value *fastjson.Value) {
-		if strings.EqualFold(string(key), name) {
+		if keys.SameFold(string(key), name) {
 			found = value
 		}
 	})

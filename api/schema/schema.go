@@ -17,6 +17,7 @@ import (
 	"github.com/trellisdb/trellis/api/inflect"
 	"github.com/trellisdb/trellis/raftfsm/command"
 	"github.com/trellisdb/trellis/storage/fault"
+	"github.com/trellisdb/trellis/storage/keys"
 )
 
 // Type describes the entities of one collection. It is shared: do not change
@@ -130,7 +131,7 @@ func (t *Type) Rules() command.Rules {
 // compared without case.
 func (t *Type) Class(property string) Class {
 	for i := range t.declared {
-		if strings.EqualFold(t.declared[i].property, property) {
+		if keys.SameFold(t.declared[i].property, property) {
 			return t.declared[i].class
 		}
 	}
@@ -157,7 +158,7 @@ func (t *Type) Secret(property string) bool {
 
 func foldedIn(s string, words ...string) bool {
 	for _, w := range words {
-		if strings.EqualFold(s, w) {
+		if keys.SameFold(s, w) {
 			return true
 		}
 	}

@@ -35,7 +35,7 @@ var layers = map[string][]string{
 	"node/placement":  vocabulary(),
 	"api/inflect":     vocabulary(),
 	"api/auth":        vocabulary("api/inflect"),
-	"api/schema":      vocabulary("api/inflect", "raftfsm/command"),
+	"api/schema":      vocabulary("api/inflect", "raftfsm/command", "storage/keys"),
 
 	"storage": {"storage/..."},
 	"index":   {"storage/..."},

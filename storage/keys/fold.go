@@ -21,6 +21,30 @@ func Fold(s string) string {
 	return s
 }
 
+// SameFold reports whether Fold makes a and b the same: whether they name the
+// same property. Other ways to ignore case differ from it for some letters (ſ,
+// İ, the Kelvin sign), and what is one property to one of them and two to
+// another slips through a check of its name.
+func SameFold(a, b string) bool {
+	for i := 0; i < len(a) && i < len(b); i++ {
+		c, d := a[i], b[i]
+		if c >= utf8.RuneSelf || d >= utf8.RuneSelf {
+			return Fold(a[i:]) == Fold(b[i:])
+		}
+		if c != d && lower(c) != lower(d) {
+			return false
+		}
+	}
+	return len(a) == len(b)
+}
+
+func lower(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
+}
+
 func appendFold(dst []byte, s string) []byte {
 	for i := 0; i < len(s); {
 		c := s[i]

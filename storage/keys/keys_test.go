@@ -108,3 +108,30 @@ func FuzzUniqueStrings(f *testing.F) {
 		}
 	})
 }
+
+// SameFold is what Fold makes equal, whatever shortcut it takes.
+func TestSameFold(t *testing.T) {
+	for _, tc := range []struct {
+		a, b string
+		same bool
+	}{
+		{"disabled", "DisableD", true},
+		{"disabled", "d\u0130sabled", true},
+		{"Kind", "\u212aind", true},
+		{"disabled", "di\u017fabled", false},
+		{"a", "ab", false},
+		{"a\xff", "A\xff", true},
+		{"", "\u0130", false},
+	} {
+		if got := keys.SameFold(tc.a, tc.b); got != tc.same || got != keys.SameFold(tc.b, tc.a) {
+			t.Errorf("%q, %q: %v", tc.a, tc.b, got)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		letters := rapid.StringMatching(`[aAiI\x{130}\x{131}sS\x{17f}kK\x{212a}\xff]{0,4}`)
+		a, b := letters.Draw(t, "a"), letters.Draw(t, "b")
+		if got, want := keys.SameFold(a, b), keys.Fold(a) == keys.Fold(b); got != want {
+			t.Errorf("%q, %q: %v, want %v", a, b, got, want)
+		}
+	})
+}
