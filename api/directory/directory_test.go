@@ -85,13 +85,14 @@ func TestThrottle(t *testing.T) {
 	th := newThrottle(3, 8*time.Second, 2)
 	a, b := accountOf(16, "Lee"), accountOf(17, "lee")
 	fail := func() time.Duration {
-		if err := th.allow(a, now); err != nil {
+		if err := th.begin(a, now); err != nil {
 			t.Fatalf("%v at %v", err, now)
 		}
-		th.record(a, false, now)
+		th.end(a, wrong, now)
 		for wait := time.Duration(0); ; wait += time.Second {
-			if th.allow(a, now.Add(wait)) == nil {
+			if th.begin(a, now.Add(wait)) == nil {
 				now = now.Add(wait)
+				th.end(a, undecided, now)
 				return wait
 			}
 		}
@@ -101,15 +102,26 @@ func TestThrottle(t *testing.T) {
 			t.Errorf("after %d wrong passwords: %v, want %v s", i+1, got, int(want))
 		}
 	}
-	if err := th.allow(b, now); err != nil {
+	if err := th.begin(b, now); err != nil {
 		t.Errorf("another application's lee: %v", err)
 	}
-	th.record(accountOf(16, " LEE "), true, now)
+	th.end(b, undecided, now)
+	if err := th.begin(a, now); err != nil {
+		t.Error(err)
+	}
+	if err := th.begin(a, now); !fault.Is(err, fault.TooManyRequests) {
+		t.Errorf("a second try beside the first: %v", err)
+	}
+	th.end(accountOf(16, " LEE "), right, now)
 	if got := fail(); got != 0 {
 		t.Errorf("after a right password: %v", got)
 	}
 	for i := range 100 {
-		th.record(accountOf(1, fmt.Sprint(i)), false, now)
+		other := accountOf(1, fmt.Sprint(i))
+		if err := th.begin(other, now); err != nil {
+			t.Fatal(err)
+		}
+		th.end(other, wrong, now)
 	}
 	if n := len(th.mu.failures); n != 2 {
 		t.Errorf("%d accounts are remembered", n)

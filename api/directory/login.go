@@ -43,14 +43,18 @@ func (d *Directory) verify(ctx context.Context, app entity.AppID, s stored, who,
 	if s.found {
 		a = accountOf(app, s.entity.ID.String()) // one account, by whichever name
 	}
-	if err := d.throttle.allow(a, d.now()); err != nil {
+	if err := d.throttle.begin(a, d.now()); err != nil {
 		return false, err
 	}
+	o := undecided
+	defer func() { d.throttle.end(a, o, d.now()) }()
 	ok, err := d.passwords.matches(ctx, s.credential.Value, password)
 	if err != nil {
 		return false, err
 	}
-	d.throttle.record(a, ok, d.now())
+	if o = wrong; ok {
+		o = right
+	}
 	return ok, nil
 }
 

@@ -36,9 +36,10 @@ type throttle struct {
 }
 
 type failures struct {
-	count int
-	last  time.Time
-	until time.Time
+	count   int
+	pending int // passwords being compared
+	last    time.Time
+	until   time.Time
 }
 
 // forgiven is how long after the last wrong password an account is as new.
@@ -50,38 +51,65 @@ func newThrottle(after int, longest time.Duration, max int) *throttle {
 	return t
 }
 
-// allow returns TooManyRequests while an account has to wait.
-func (t *throttle) allow(a account, now time.Time) error {
+// begin returns TooManyRequests while an account has to wait. Otherwise the
+// caller compares a password and says with end how that went. An account that
+// has had its wrong passwords gets one comparison at a time, or a burst would
+// be through before the first of it counts.
+func (t *throttle) begin(a account, now time.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if f, ok := t.mu.failures[a]; ok && now.Before(f.until) {
+	f, known := t.mu.failures[a]
+	if now.Before(f.until) || (f.count >= t.after && f.pending > 0) {
 		return fault.New(fault.TooManyRequests, "too many wrong passwords; try again later")
 	}
-	return nil
-}
-
-// record notes how a sign-in ended.
-func (t *throttle) record(a account, ok bool, now time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if ok {
-		delete(t.mu.failures, a)
-		return
-	}
-	f, known := t.mu.failures[a]
 	if !known && len(t.mu.failures) >= t.max {
 		for victim := range t.mu.failures {
 			delete(t.mu.failures, victim)
 			break
 		}
 	}
+	f.pending++
+	t.mu.failures[a] = f
+	return nil
+}
+
+// outcome is how the comparison of a password ended.
+type outcome byte
+
+const (
+	undecided outcome = iota // nothing was compared
+	right
+	wrong
+)
+
+// end notes the outcome of what begin allowed.
+func (t *throttle) end(a account, o outcome, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f := t.mu.failures[a]
+	f.pending = max(0, f.pending-1)
+	switch {
+	case o == right:
+		f = failures{pending: f.pending}
+	case o == wrong:
+		f = t.missed(f, now)
+	}
+	if f.pending == 0 && f.count == 0 {
+		delete(t.mu.failures, a)
+		return
+	}
+	t.mu.failures[a] = f
+}
+
+// missed counts a wrong password.
+func (t *throttle) missed(f failures, now time.Time) failures {
 	if now.Sub(f.last) > forgiven {
-		f = failures{}
+		f = failures{pending: f.pending}
 	}
 	f.count++
 	f.last = now
 	if over := f.count - t.after; over >= 0 {
 		f.until = now.Add(min(time.Second<<min(over, 20), t.longest))
 	}
-	t.mu.failures[a] = f
+	return f
 }
