@@ -208,6 +208,9 @@ func userPrincipal(v *storage.View, app entity.AppID, id entity.ID, t entity.Tok
 	if !ok {
 		return nil, principalGone()
 	}
+	if e.Seq != t.Seq { // somebody else, created under the same UUID
+		return nil, fault.New(fault.AuthInvalid, "Unable to authenticate")
+	}
 	u, err := userOf(e)
 	if err != nil {
 		return nil, err

@@ -50,9 +50,20 @@ func (d *Directory) Life(ttl string, app *Application) (int64, error) {
 	return asked, nil
 }
 
-// Issue makes a token and stores its record in the keyspace of app. life is in
-// ms, 0 for ever.
-func (d *Directory) Issue(ctx context.Context, app entity.AppID, kind entity.PrincipalKind, principal entity.ID, life int64) (Grant, error) {
+// Issue makes a token of an admin user or a client and stores its record. life
+// is in ms, 0 for ever.
+func (d *Directory) Issue(ctx context.Context, kind entity.PrincipalKind, principal entity.ID, life int64) (Grant, error) {
+	return d.issue(ctx, entity.Management, entity.Token{Kind: kind, Principal: principal}, life)
+}
+
+// IssueUser is Issue for a user of app. The token is his alone: it ends with
+// him, and who is created under his UUID later does not get it.
+func (d *Directory) IssueUser(ctx context.Context, app entity.AppID, user *User, life int64) (Grant, error) {
+	return d.issue(ctx, app, entity.Token{Kind: entity.PrincipalAppUser, Principal: user.Entity.ID, Seq: user.Entity.Seq}, life)
+}
+
+// issue completes a token's record and stores it.
+func (d *Directory) issue(ctx context.Context, app entity.AppID, record entity.Token, life int64) (Grant, error) {
 	var entropy [auth.TokenEntropy]byte
 	if _, err := rand.Read(entropy[:]); err != nil {
 		return Grant{}, fmt.Errorf("directory: issue a token: %w", err)
@@ -63,11 +74,8 @@ func (d *Directory) Issue(ctx context.Context, app entity.AppID, kind entity.Pri
 		expires, seconds = created+life, life/1000
 	}
 	token, text := auth.NewToken(d.tokenKey, app, created, expires, entropy)
-	_, err := d.do(ctx, app, command.PutToken{
-		Hash:  token.Hash,
-		Token: entity.Token{Kind: kind, Principal: principal, Created: created, Expires: expires},
-	})
-	if err != nil {
+	record.Created, record.Expires = created, expires
+	if _, err := d.do(ctx, app, command.PutToken{Hash: token.Hash, Token: record}); err != nil {
 		return Grant{}, err
 	}
 	return Grant{Token: text, ExpiresIn: seconds}, nil

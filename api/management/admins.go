@@ -106,7 +106,7 @@ func (h *Handlers) showAdminUser(req *wire.Request, admin *directory.Admin) (*wi
 		if err != nil {
 			return nil, err
 		}
-		grant, err := h.dir.Issue(req.Context(), entity.Management, entity.PrincipalAdmin, admin.ID, life)
+		grant, err := h.dir.Issue(req.Context(), entity.PrincipalAdmin, admin.ID, life)
 		if err != nil {
 			return nil, err
 		}

@@ -94,7 +94,7 @@ func (h *Handlers) clientOf(req *wire.Request, g grantRequest) (*auth.Principal,
 }
 
 func (h *Handlers) adminGrant(req *wire.Request, admin *directory.Admin, life int64) (*wire.Reply, error) {
-	grant, err := h.dir.Issue(req.Context(), entity.Management, entity.PrincipalAdmin, admin.ID, life)
+	grant, err := h.dir.Issue(req.Context(), entity.PrincipalAdmin, admin.ID, life)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func (h *Handlers) clientGrant(req *wire.Request, client *auth.Principal, life i
 	if client.Kind == auth.AppClient {
 		kind = entity.PrincipalAppClient
 	}
-	grant, err := h.dir.Issue(req.Context(), entity.Management, kind, client.ID, life)
+	grant, err := h.dir.Issue(req.Context(), kind, client.ID, life)
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +204,7 @@ func (h *Handlers) userPassword(req *wire.Request, g grantRequest) (*wire.Reply,
 }
 
 func (h *Handlers) userGrant(req *wire.Request, app *directory.Application, user *directory.User, life int64) (*wire.Reply, error) {
-	grant, err := h.dir.Issue(req.Context(), app.Number, entity.PrincipalAppUser, user.Entity.ID, life)
+	grant, err := h.dir.IssueUser(req.Context(), app.Number, user, life)
 	if err != nil {
 		return nil, err
 	}

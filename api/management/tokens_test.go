@@ -329,6 +329,11 @@ func TestTokensOfUsersWhoAreNoMore(t *testing.T) {
 	w.ok(call{Method: "DELETE", Path: lee, Token: w.acme.owner})
 	w.refused("401 auth_bad_access_token", call{Path: "/acme/shop/users/me", Token: w.acme.user})
 	w.refused("400 invalid_grant", login)
+
+	// Whoever gets his UUID later does not get his tokens.
+	w.ok(call{Method: "PUT", Path: "/acme/shop/users/" + w.acme.userID, Token: w.acme.owner, Body: object{"username": "lee", "password": "pw5lee"}})
+	w.refused("401 auth_invalid", call{Path: "/acme/shop/users/me", Token: w.acme.user})
+	w.usable(w.userToken("/acme/shop", "lee", "pw5lee"), "/acme/shop/users/me")
 }
 
 // Spec auth-and-tokens section 7: tokens on behalf.

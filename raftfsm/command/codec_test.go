@@ -35,7 +35,7 @@ func samples() []Command {
 		SetCredential{Collection: "users", Owner: idOf(1), Credential: Credential{Kind: entity.CredentialPassword, Value: []byte("x")}, Expect: []byte("y"), RevokeTokens: true},
 		SetCredential{Collection: "users", Owner: idOf(1), Credential: Credential{Kind: entity.CredentialPassword}, Expect: []byte{}},
 		SetCredential{Collection: "users", Owner: idOf(1)},
-		PutToken{Hash: [32]byte{1, 2}, Token: entity.Token{Kind: entity.PrincipalAdmin, Principal: idOf(1), Created: 5, Expires: 6}},
+		PutToken{Hash: [32]byte{1, 2}, Token: entity.Token{Kind: entity.PrincipalAppUser, Principal: idOf(1), Created: 5, Expires: 6, Seq: 300}},
 		RevokeToken{Hash: [32]byte{31: 9}},
 		InitCluster{Cluster: entity.Cluster{ID: idOf(4), Key: [32]byte{5}, Partitions: 8, Created: 9}},
 		CreateOrganization{Organization: item, Name: "Acme", Owner: &item, Application: &app},

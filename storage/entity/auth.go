@@ -25,6 +25,11 @@ type Token struct {
 	Principal ID    // user, admin user, application or organisation
 	Created   int64 // ms since the epoch
 	Expires   int64 // ms since the epoch; 0: never
+
+	// Seq is the number of the app user's entity: who is created later under the
+	// same id has another, and is not whom the token was issued to. 0 for the
+	// other kinds.
+	Seq Seq
 }
 
 // Kinds of credential.
@@ -51,12 +56,13 @@ type Cluster struct {
 const authVersion = 1
 
 // AppendToken appends the stored form: version 1 · kind 1 · principal 16 ·
-// created varint · expires varint.
+// created varint · expires varint · seq uvarint.
 func AppendToken(dst []byte, t *Token) []byte {
 	dst = append(dst, authVersion, byte(t.Kind))
 	dst = append(dst, t.Principal[:]...)
 	dst = binary.AppendVarint(dst, t.Created)
-	return binary.AppendVarint(dst, t.Expires)
+	dst = binary.AppendVarint(dst, t.Expires)
+	return binary.AppendUvarint(dst, uint64(t.Seq))
 }
 
 // DecodeToken reads what AppendToken wrote, or returns fault.Corrupt.
@@ -70,9 +76,11 @@ func DecodeToken(b []byte) (Token, error) {
 	var ok1, ok2 bool
 	t.Created, b, ok1 = varint(b[18:])
 	t.Expires, b, ok2 = varint(b)
-	if !ok1 || !ok2 || len(b) != 0 {
+	seq, n := binary.Uvarint(b)
+	if !ok1 || !ok2 || n <= 0 || n != len(b) {
 		return t, fault.New(fault.Corrupt, "token record: bad length")
 	}
+	t.Seq = Seq(seq)
 	return t, nil
 }
 
