@@ -14,6 +14,7 @@ import (
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
+	"github.com/trellisdb/trellis/storage/keys"
 )
 
 // ServersOwn reports whether a property of an application's record is the

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/trellisdb/trellis/api/auth"
@@ -13,6 +12,7 @@ import (
 	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
+	"github.com/trellisdb/trellis/storage/keys"
 )
 
 // Cluster is what the directory needs of a node.

@@ -336,6 +336,23 @@ func TestTokensOfUsersWhoAreNoMore(t *testing.T) {
 	w.usable(w.userToken("/acme/shop", "lee", "pw5lee"), "/acme/shop/users/me")
 }
 
+// Anybody may register under a name that only looks like the superuser's, and
+// is nobody special then.
+func TestNobodyElseIsTheSuperuser(t *testing.T) {
+	w := begin(t, t.TempDir(), func(c *directory.Config) { c.SuperuserName = "superuser" })
+	for i, name := range []string{"SUPERUSER", " superuser ", "\u017fuperuser", "superu\u017fer", "superuser\u200b", "\uff53uperuser"} {
+		a := w.do(call{Method: "POST", Path: "/management/users", Body: object{"username": name, "email": fmt.Sprint("a", i, "@example.org"), "password": password}})
+		if a.Status != 200 {
+			if a.Error() != "400 duplicate_unique_property_exists" {
+				t.Errorf("%q: %s", name, a.Text)
+			}
+			continue
+		}
+		w.refused("401 unauthorized", call{Path: "/management/orgs", Token: w.login(name, password)})
+		w.refused("401 unauthorized", call{Path: "/system/x", Token: w.login(name, password)})
+	}
+}
+
 // Spec auth-and-tokens section 7: tokens on behalf.
 func TestTokenOnBehalf(t *testing.T) {
 	w := newWorld(t)
