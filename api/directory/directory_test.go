@@ -116,6 +116,14 @@ func TestThrottle(t *testing.T) {
 	if got := fail(); got != 0 {
 		t.Errorf("after a right password: %v", got)
 	}
+	for i := range burst * 3 {
+		if err := th.begin(b, now); err != nil {
+			t.Errorf("try %d beside others: %v", i, err)
+		}
+	}
+	if err := th.begin(b, now); !fault.Is(err, fault.TooManyRequests) {
+		t.Errorf("one too many at once: %v", err)
+	}
 	for i := range 100 {
 		other := accountOf(1, fmt.Sprint(i))
 		if err := th.begin(other, now); err != nil {

@@ -42,6 +42,10 @@ type failures struct {
 	until   time.Time
 }
 
+// burst is how many times the wrong passwords that an account may have are
+// compared at once: many clients of one account may begin together.
+const burst = 5
+
 // forgiven is how long after the last wrong password an account is as new.
 const forgiven = 15 * time.Minute
 
@@ -52,14 +56,14 @@ func newThrottle(after int, longest time.Duration, max int) *throttle {
 }
 
 // begin returns TooManyRequests while an account has to wait. Otherwise the
-// caller compares a password and says with end how that went. An account that
-// has had its wrong passwords gets one comparison at a time, or a burst would
-// be through before the first of it counts.
+// caller compares a password and says with end how that went. A burst must not
+// be through before the first of it counts: an account that has had its wrong
+// passwords gets one comparison at a time, any other a bounded number of them.
 func (t *throttle) begin(a account, now time.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f, known := t.mu.failures[a]
-	if now.Before(f.until) || (f.count >= t.after && f.pending > 0) {
+	if now.Before(f.until) || (f.count >= t.after && f.pending > 0) || f.pending >= burst*t.after {
 		return fault.New(fault.TooManyRequests, "too many wrong passwords; try again later")
 	}
 	if !known && len(t.mu.failures) >= t.max {
