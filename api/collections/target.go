@@ -22,6 +22,9 @@ func (c *call) target(segment string) (command.Target, error) {
 		return command.Target{ID: p.ID}, nil
 	}
 	if id, ok := entity.ParseID(segment); ok {
+		if id.IsZero() {
+			return command.Target{}, c.missing() // it stands for none
+		}
 		return command.Target{ID: id}, nil
 	}
 	value := strings.TrimSpace(segment)
