@@ -277,6 +277,9 @@ func TestConnectionLimit(t *testing.T) {
 	conn := ts.dial(t)
 	a := read(t, bufio.NewReader(conn), false)
 	a.want(t, "beyond the limit", 503, "overloaded")
+	if a.header.Get("Access-Control-Allow-Origin") != "*" {
+		t.Error("no page can read why it was turned away")
+	}
 	if a.header.Get("Retry-After") == "" {
 		t.Error("no Retry-After")
 	}

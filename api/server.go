@@ -271,7 +271,7 @@ func (l *listener) turnAway(conn net.Conn) {
 	body := wire.ErrorBody(fault.New(fault.Overloaded, "too many connections"))
 	_ = conn.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
 	_, _ = fmt.Fprintf(conn, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"+
-		"Retry-After: 1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+		"Access-Control-Allow-Origin: *\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	_ = conn.Close()
 	l.server.counts[5].Add(1)
 }
