@@ -76,6 +76,8 @@ type call struct {
 	typ  *schema.Type
 	path string // "/items"
 	me   bool   // the item segment was "me"
+
+	registration struct{ known, open bool } // whether new users are active, once it was asked
 }
 
 // call finds the collection of a request.

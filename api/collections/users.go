@@ -3,6 +3,7 @@ package collections
 import (
 	"crypto/md5" // #nosec G501 -- the name of a picture, not a secret
 	"encoding/hex"
+	"strconv"
 	"strings"
 
 	"github.com/trellisdb/trellis/api/auth"
@@ -25,7 +26,11 @@ func (c *call) newUser(doc *document, item *command.NewEntity) error {
 		return err
 	}
 	c.keepStanding(doc)
-	if err := doc.set("activated", []byte(`"activated"`), []byte("true")); err != nil {
+	active, err := c.activates()
+	if err != nil {
+		return err
+	}
+	if err := doc.set("activated", []byte(`"activated"`), strconv.AppendBool(nil, active)); err != nil {
 		return err
 	}
 	if email, ok := doc.text("email"); ok && !doc.has("picture") {
@@ -43,9 +48,38 @@ func (c *call) newUser(doc *document, item *command.NewEntity) error {
 	return nil
 }
 
+// activates reports whether new users of the application may sign in at once:
+// not if it wants their address confirmed or an administrator's approval.
+func (c *call) activates() (bool, error) {
+	if c.registration.known {
+		return c.registration.open, nil
+	}
+	record, err := c.record(c.req)
+	if err != nil {
+		return false, err
+	}
+	c.registration.known, c.registration.open = true, true
+	// The callback never fails, so neither does the walk.
+	_ = eachMember(record.JSON, func(m member) error {
+		for _, condition := range []string{"registration_requires_email_confirmation", "registration_requires_admin_approval"} {
+			if strings.EqualFold(m.key, condition) && string(m.value) == "true" {
+				c.registration.open = false
+			}
+		}
+		return nil
+	})
+	return c.registration.open, nil
+}
+
 // changedUser applies the rules of PUT to a document.
 func (c *call) changedUser(doc *document) error {
 	c.keepStanding(doc)
+	if i := doc.find("activated"); i >= 0 && string(doc.properties[i].value) == "true" {
+		// Who is active again was not deactivated.
+		if err := doc.set("deactivated", []byte(`"deactivated"`), []byte("null")); err != nil {
+			return err
+		}
+	}
 	return notMe(doc)
 }
 

@@ -75,6 +75,40 @@ func TestUserCreate(t *testing.T) {
 	}
 }
 
+// TestRegistration: users of an application that wants to see them first are
+// not active, whatever they say, until an administrator makes them so.
+func TestRegistration(t *testing.T) {
+	r := newRest(t)
+	admin := r.as(r.Admin)
+	for i, condition := range []string{"registration_requires_email_confirmation", "registration_requires_admin_approval"} {
+		user := fmt.Sprint("ana", i)
+		r.ok("PUT", "", `{"`+condition+`":true}`)
+		for _, e := range []map[string]any{
+			r.ok("POST", "/users", `{"username":"`+user+`","password":"sunny-day","activated":true}`).Entity(),
+			r.ok("PUT", "/users/put-"+user, `{"password":"sunny-day"}`).Entity(),
+			r.ok("POST", "/users", `[{"username":"batch-`+user+`"}]`).Entity(),
+		} {
+			if e["activated"] != false {
+				t.Errorf("%s: %v", condition, e)
+			}
+		}
+		if r.login(r.App, user, "sunny-day") != "" {
+			t.Errorf("%s: signed in before activation", condition)
+		}
+		admin.ok("PUT", "/users/"+user, `{"deactivated":1700000000000}`)
+		if e := admin.ok("PUT", "/users/"+user, `{"activated":true}`).Entity(); e["activated"] != true || e["deactivated"] != nil {
+			t.Errorf("%s: after activation: %v", condition, e)
+		}
+		if r.login(r.App, user, "sunny-day") == "" {
+			t.Errorf("%s: cannot sign in after activation", condition)
+		}
+		r.ok("PUT", "", `{"`+condition+`":null}`)
+	}
+	if e := r.ok("POST", "/users", `{"username":"bo"}`).Entity(); e["activated"] != true {
+		t.Errorf("without conditions: %v", e)
+	}
+}
+
 func TestUserUpdateAndDelete(t *testing.T) {
 	r := newRest(t)
 	e := r.ok("POST", "/users", `{"username":"ana","email":"a@example.test","password":"sunny-day"}`).Entity()
