@@ -137,6 +137,16 @@ func TestAcknowledgedIsVisibleAndSurvivesARestart(t *testing.T) {
 				t.Errorf("application %d has %d entities after a restart, want 20", app, got)
 			}
 		}
+		view, age, err := n.StaleView(t.Context(), app)
+		if err != nil || age != 0 {
+			t.Errorf("a stale view of application %d is %v old (%v), want 0: this node leads", app, age, err)
+		}
+		if err == nil {
+			err = view.Close()
+		}
+		if err != nil {
+			t.Error(err)
+		}
 	}
 }
 
