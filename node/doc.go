@@ -8,8 +8,8 @@
 //
 // The path of a write: Propose encodes the command and puts it into the bounded
 // queue of its partition; the partition's proposer packs what waits there into
-// one log entry, as late as possible, so that entries grow with the load while
-// the disk syncs; Raft commits, the state machine applies, and the outcomes
+// one log entry as soon as the one before has been applied, so that entries grow
+// with the load; Raft commits, the state machine applies, and the outcomes
 // travel back to the callers. A full queue is an answer (fault.Overloaded),
 // never a wait.
 //

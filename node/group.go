@@ -84,7 +84,7 @@ func openGroup(n *Node, p entity.Partition) (*group, error) {
 		return nil, fmt.Errorf("partition %d: %w", p, errors.Join(err, g.trans.Close()))
 	}
 	g.markedAt.Store(time.Now().UnixNano())
-	g.queue = startQueue(g.raft, &n.cfg, g.entries.idle)
+	g.queue = startQueue(g.raft, &n.cfg)
 	ctx, stop := context.WithCancel(context.Background())
 	g.stop = stop
 	go g.watchLead(ctx)

@@ -16,9 +16,10 @@ import (
 // before the commands in it are refused: it is stuck in a write then.
 const enqueueTimeout = 5 * time.Second
 
-// maxEntriesInFlight bounds the entries of a partition that Raft has not
-// answered. It leaves room for one being synced, one applied and one formed.
-const maxEntriesInFlight = 16
+// maxEntriesInFlight is how many entries of a partition may be on their way
+// through log and state machine. While one is, commands gather for the next:
+// syncs of one log do not overlap, so fewer and larger entries carry more.
+const maxEntriesInFlight = 1
 
 // proposal is one command on its way, owned by the queue until done is sent to.
 type proposal struct {
@@ -44,7 +45,6 @@ type queue struct {
 	maxBytes    int64
 	entryCount  int
 	entryBytes  int
-	storeIdle   func() // returns when no entry is being written to the log
 	inFlight    chan struct{}
 	stop        chan struct{}
 	stopped     chan struct{}
@@ -54,14 +54,13 @@ type queue struct {
 	entriesSent atomic.Uint64
 }
 
-func startQueue(r applier, cfg *Config, storeIdle func()) *queue {
+func startQueue(r applier, cfg *Config) *queue {
 	q := &queue{
 		raft:       r,
 		waiting:    make(chan *proposal, cfg.QueueCommands),
 		maxBytes:   int64(cfg.QueueBytes),
 		entryCount: cfg.EntryCommands,
 		entryBytes: cfg.EntryBytes,
-		storeIdle:  storeIdle,
 		inFlight:   make(chan struct{}, maxEntriesInFlight),
 		stop:       make(chan struct{}),
 		stopped:    make(chan struct{}),
@@ -107,8 +106,8 @@ func (q *queue) answer(p *proposal, a answer) {
 	p.done <- a
 }
 
-// run forms entries until stop: it takes the first proposal, waits until the
-// log is not being written, and only then takes what else has come meanwhile.
+// run forms entries until stop: it takes the first proposal, waits until an
+// entry may be sent, and only then takes what else has come meanwhile.
 func (q *queue) run() {
 	defer close(q.stopped)
 	var held *proposal // did not fit into the entry before
@@ -130,7 +129,6 @@ func (q *queue) run() {
 			q.refuseAll()
 			return
 		}
-		q.storeIdle()
 		batch, size := []*proposal{first}, len(first.data)
 	fill:
 		for len(batch) < q.entryCount {

@@ -63,17 +63,12 @@ func encoded(time int64) []byte {
 	})
 }
 
-func testQueue(t *testing.T, r *fakeRaft, change func(*Config), idle func()) *queue {
-	t.Helper()
+func testQueue(r *fakeRaft, change func(*Config)) *queue {
 	cfg := DefaultConfig("unused")
 	if change != nil {
 		change(&cfg)
 	}
-	if idle == nil {
-		idle = func() {}
-	}
-	q := startQueue(r, &cfg, idle)
-	return q
+	return startQueue(r, &cfg)
 }
 
 // waitFor polls a condition that another goroutine makes true.
@@ -91,7 +86,7 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 func TestEachCallerGetsTheOutcomeOfItsOwnCommand(t *testing.T) {
 	r := &fakeRaft{gate: make(chan struct{})}
 	close(r.gate)
-	q := testQueue(t, r, nil, nil)
+	q := testQueue(r, nil)
 	defer q.close()
 	var wg sync.WaitGroup
 	for i := range int64(500) {
@@ -108,57 +103,65 @@ func TestEachCallerGetsTheOutcomeOfItsOwnCommand(t *testing.T) {
 	}
 }
 
-// While the log is being written, commands gather into one entry.
-func TestCommandsGatherWhileTheLogIsWritten(t *testing.T) {
+// While an entry is under way, commands gather for the next.
+func TestCommandsGatherWhileAnEntryIsUnderWay(t *testing.T) {
 	r := &fakeRaft{gate: make(chan struct{})}
-	close(r.gate)
-	writing := make(chan struct{})
-	q := testQueue(t, r, func(c *Config) { c.EntryCommands = 40 }, func() { <-writing })
+	q := testQueue(r, func(c *Config) { c.EntryCommands = 40 })
 	defer q.close()
 	var wg sync.WaitGroup
-	for i := range int64(50) {
-		wg.Go(func() {
-			if _, err := q.propose(t.Context(), encoded(i)); err != nil {
-				t.Errorf("propose: %v", err)
-			}
-		})
+	propose := func(n int) {
+		for i := range int64(n) {
+			wg.Go(func() {
+				if _, err := q.propose(t.Context(), encoded(i)); err != nil {
+					t.Errorf("propose: %v", err)
+				}
+			})
+		}
 	}
-	waitFor(t, "all commands wait", func() bool { return q.accepted.Load() == 50 })
-	close(writing)
+	propose(1)
+	waitFor(t, "the first entry is sent", func() bool { return len(r.sizes()) == 1 })
+	propose(50)
+	waitFor(t, "all commands wait", func() bool { return q.accepted.Load() == 51 })
+	close(r.gate)
 	wg.Wait()
-	if n := r.sizes(); len(n) != 2 || n[0] != 40 || n[1] != 10 {
-		t.Errorf("entries of %v commands, want 40 and 10", n)
+	if n := r.sizes(); len(n) != 3 || n[0] != 1 || n[1] != 40 || n[2] != 10 {
+		t.Errorf("entries of %v commands, want 1, 40 and 10", n)
 	}
 }
 
 func TestFullQueueRefusesAtOnce(t *testing.T) {
-	for name, change := range map[string]func(*Config){
-		"commands": func(c *Config) { c.QueueCommands = 4 },
-		"bytes":    func(c *Config) { c.QueueBytes = 4 * len(encoded(0)) },
+	for name, tc := range map[string]struct {
+		change func(*Config)
+		most   uint64 // commands that may be waiting or under way
+	}{
+		// One is under way, one is the first of the next entry.
+		"commands": {func(c *Config) { c.QueueCommands = 4 }, 6},
+		"bytes":    {func(c *Config) { c.QueueBytes = 4 * len(encoded(0)) }, 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := &fakeRaft{gate: make(chan struct{})}
-			writing := make(chan struct{})
-			q := testQueue(t, r, change, func() { <-writing })
+			q := testQueue(r, tc.change)
 			ctx, cancel := context.WithCancel(t.Context())
+			const sent = 20
+			codes := make(chan fault.Code, sent)
 			var wg sync.WaitGroup
-			for i := range int64(4) {
+			for i := range int64(sent) {
 				wg.Go(func() {
-					if _, err := q.propose(ctx, encoded(i)); fault.CodeOf(err) != fault.Timeout {
-						t.Errorf("waiting command: %v, want a timeout", err)
-					}
+					_, err := q.propose(ctx, encoded(i))
+					codes <- fault.CodeOf(err)
 				})
-				waitFor(t, "the command waits", func() bool { return q.accepted.Load() == uint64(i+1) })
+				waitFor(t, "the command is taken or refused", func() bool { return q.accepted.Load()+q.refused.Load() == uint64(i+1) })
 			}
-			waitFor(t, "a further command is refused", func() bool {
-				short, stop := context.WithTimeout(ctx, time.Millisecond)
-				defer stop()
-				_, err := q.propose(short, encoded(9))
-				return fault.CodeOf(err) == fault.Overloaded
-			})
+			taken := q.accepted.Load()
 			cancel()
 			wg.Wait()
-			close(writing)
+			got := map[fault.Code]uint64{}
+			for range sent {
+				got[<-codes]++
+			}
+			if taken == 0 || taken > tc.most || got[fault.Timeout] != taken || got[fault.Overloaded] != sent-taken {
+				t.Errorf("%d taken, answers %v; want at most %d taken and the others refused as overloaded", taken, got, tc.most)
+			}
 			close(r.gate)
 			q.close()
 		})
@@ -178,7 +181,7 @@ func TestRaftErrorsSayRefusedOrUnknown(t *testing.T) {
 	} {
 		r := &fakeRaft{gate: make(chan struct{}), err: tc.err}
 		close(r.gate)
-		q := testQueue(t, r, nil, nil)
+		q := testQueue(r, nil)
 		_, err := q.propose(t.Context(), encoded(0))
 		if fault.CodeOf(err) != tc.want || !errors.Is(err, tc.err) {
 			t.Errorf("%v: got %v, want code %s", tc.err, err, tc.want)
@@ -189,7 +192,7 @@ func TestRaftErrorsSayRefusedOrUnknown(t *testing.T) {
 
 func TestCloseRefusesWhatWaits(t *testing.T) {
 	r := &fakeRaft{gate: make(chan struct{})}
-	q := testQueue(t, r, func(c *Config) { c.EntryCommands = 1 }, nil)
+	q := testQueue(r, func(c *Config) { c.EntryCommands = 1 })
 	var wg sync.WaitGroup
 	codes := make(chan fault.Code, 40)
 	for i := range int64(40) {
