@@ -303,11 +303,15 @@ func (n *Node) scheduleMarkers(ctx context.Context) {
 func (n *Node) watchSpace(ctx context.Context) {
 	tick := time.NewTicker(n.cfg.SpaceInterval)
 	defer tick.Stop()
+	known := true
 	for {
 		free, err := n.store.FreeBytes()
-		switch full := err == nil && free < n.cfg.MinFreeBytes; {
-		case err != nil:
-			n.log.Warn("free space is not known", "error", err)
+		if err != nil && known { // once, not at every look
+			n.log.Warn("free space is not known, a full disk will not be foreseen", "error", err)
+		}
+		known = err == nil
+		switch full := known && free < n.cfg.MinFreeBytes; {
+		case !known:
 		case full && !n.diskFull.Swap(true):
 			n.log.Error("the disk is nearly full, writes are refused", "free", free, "wanted", n.cfg.MinFreeBytes)
 		case !full && n.diskFull.Swap(false):
