@@ -123,7 +123,10 @@ func (s *store) apply(c change) {
 		return
 	}
 	e := &item{seq: c.Seq, collection: c.Collection, id: c.ID, name: text(c.Body["name"]), body: c.Body}
-	s.order[c.Collection] = append(s.order[c.Collection], e)
+	// The journal of a store that loses writes can begin an entity with a later update of it, after entities of higher seq.
+	list := s.order[c.Collection]
+	at, _ := slices.BinarySearchFunc(list, e.seq, func(e *item, seq int) int { return e.seq - seq })
+	s.order[c.Collection] = slices.Insert(list, at, e)
 	s.byID[key(c.Collection, e.id)] = e
 	s.byName[key(c.Collection, e.name)] = e
 }
