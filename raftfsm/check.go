@@ -184,6 +184,27 @@ func (c *checker) meta(k, v []byte) {
 		}
 		return
 	}
+	if id, ok := keys.DecodeMember(k); ok && p == entity.System {
+		if m, err := entity.DecodeMember(v); err != nil || m.ID != id {
+			c.problem(k, "damaged member record of %s", id)
+		}
+		return
+	}
+	if p == entity.System && keys.IsNode(k) {
+		return
+	}
+	if at, ok := keys.DecodePlacement(k); ok && p == entity.System {
+		if place, err := entity.DecodePlacement(v); err != nil || place.Partition != at {
+			c.problem(k, "damaged placement of partition %d", at)
+		}
+		return
+	}
+	if p == entity.System && bytes.Equal(k, keys.AppendProtocol(nil)) {
+		if _, n := binary.Uvarint(v); n != len(v) {
+			c.problem(k, "damaged protocol version")
+		}
+		return
+	}
 	c.problem(k, "unknown key of the partition")
 }
 

@@ -275,6 +275,14 @@ func (m *Machine) dispatch(cmd *command.Command) (result, error) {
 		return m.createApplication(cmd, &op)
 	case command.DeleteApplication:
 		return m.deleteApplication(cmd, &op)
+	case command.PutMember:
+		return m.putMember(cmd, &op)
+	case command.SetMemberState:
+		return m.setMemberState(cmd, &op)
+	case command.SetPlacements:
+		return m.setPlacements(cmd, &op)
+	case command.SetProtocol:
+		return m.setProtocol(cmd, &op)
 	}
 	return result{}, fmt.Errorf("no way to apply a %T", cmd.Op)
 }
@@ -285,7 +293,8 @@ func (m *Machine) belongs(cmd *command.Command) error {
 	switch cmd.Op.(type) {
 	case command.TermStart:
 		return nil
-	case command.InitCluster, command.CreateOrganization, command.CreateApplication, command.DeleteApplication:
+	case command.InitCluster, command.CreateOrganization, command.CreateApplication, command.DeleteApplication,
+		command.PutMember, command.SetMemberState, command.SetPlacements, command.SetProtocol:
 		if m.cfg.Partition != entity.System || cmd.App != entity.Management {
 			return refuse(fault.IllegalArgument, "only the management application does this")
 		}

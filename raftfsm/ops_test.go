@@ -20,7 +20,7 @@ import (
 func TestOperations(t *testing.T) {
 	datadriven.Walk(t, "testdata/ops", func(t *testing.T, path string) {
 		p := entity.Partition(3)
-		if strings.Contains(path, "registry") {
+		if strings.Contains(path, "registry") || strings.Contains(path, "members") {
 			p = entity.System
 		}
 		f := newFixture(t, p, 64)
@@ -129,11 +129,45 @@ func parseOp(t *testing.T, d *datadriven.TestData) command.Op {
 		return command.CreateApplication{Organization: id("organization"), Application: application}
 	case "delete-application":
 		return command.DeleteApplication{Organization: id("organization"), Application: id("app-id")}
+	case "put-member":
+		return command.PutMember{Replaces: entity.NodeID(str("replaces")), Member: entity.Member{
+			ID: entity.NodeID(str("node")), State: entity.Active, ClusterAddr: str("addr"), Joined: 5,
+		}}
+	case "member-state":
+		states := map[string]entity.MemberState{"active": entity.Active, "draining": entity.Draining, "removed": entity.Removed}
+		return command.SetMemberState{ID: entity.NodeID(str("node")), State: states[str("state")]}
+	case "place":
+		return command.SetPlacements{Placements: parsePlacements(t, lines)}
+	case "protocol":
+		var version uint32
+		d.ScanArgs(t, "version", &version)
+		return command.SetProtocol{Version: version}
 	case "term-start":
 		return command.TermStart{Term: 3, Node: "n1"}
 	}
 	t.Fatalf("%s: unknown command %q", d.Pos, d.Cmd)
 	return nil
+}
+
+// parsePlacements reads lines of "partition version next formed node#number…";
+// a replica that ends in ? does not vote.
+func parsePlacements(t *testing.T, lines []string) (list []entity.Placement) {
+	for _, line := range lines {
+		var p entity.Placement
+		if _, err := fmt.Sscan(line, &p.Partition, &p.Version, &p.Next, &p.Formed); err != nil {
+			t.Fatalf("placement %q: %v", line, err)
+		}
+		for _, field := range strings.Fields(line)[4:] {
+			r, ok := entity.ParseServerID(strings.TrimSuffix(field, "?"))
+			if !ok {
+				r.Node = entity.NodeID(field)
+			}
+			r.Voter = !strings.HasSuffix(field, "?")
+			p.Replicas = append(p.Replicas, r)
+		}
+		list = append(list, p)
+	}
+	return list
 }
 
 // parseItem reads "1 {…} password".

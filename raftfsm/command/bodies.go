@@ -135,6 +135,48 @@ func (o DeleteApplication) appendBody(dst []byte) []byte {
 	return append(append(dst, o.Organization[:]...), o.Application[:]...)
 }
 
+func (o PutMember) appendBody(dst []byte) []byte {
+	return appendString(appendBytes(dst, entity.AppendMember(nil, &o.Member)), string(o.Replaces))
+}
+
+func (r *reader) putMember() Op {
+	m, err := entity.DecodeMember(r.bytes())
+	if err != nil {
+		r.fail()
+	}
+	return PutMember{Member: m, Replaces: entity.NodeID(r.string())}
+}
+
+func (o SetMemberState) appendBody(dst []byte) []byte {
+	return append(appendString(dst, string(o.ID)), byte(o.State))
+}
+
+func (o SetPlacements) appendBody(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(o.Placements)))
+	for i := range o.Placements {
+		dst = appendBytes(dst, entity.AppendPlacement(nil, &o.Placements[i]))
+	}
+	return dst
+}
+
+func (r *reader) setPlacements() Op {
+	var o SetPlacements
+	if n := r.count(1); n > 0 {
+		o.Placements = make([]entity.Placement, n)
+		for i := range o.Placements {
+			var err error
+			if o.Placements[i], err = entity.DecodePlacement(r.bytes()); err != nil {
+				r.fail()
+			}
+		}
+	}
+	return o
+}
+
+func (o SetProtocol) appendBody(dst []byte) []byte {
+	return binary.AppendUvarint(dst, uint64(o.Version))
+}
+
 func appendApplication(dst []byte, a *NewApplication) []byte {
 	dst = append(dst, a.ID[:]...)
 	dst = appendString(dst, a.Name)

@@ -141,6 +141,14 @@ func (d *Decoder) op(kind Kind, r *reader) Op {
 		return CreateApplication{Organization: r.id(), Application: r.application()}
 	case KindDeleteApplication:
 		return DeleteApplication{Organization: r.id(), Application: r.id()}
+	case KindPutMember:
+		return r.putMember()
+	case KindSetMemberState:
+		return SetMemberState{ID: entity.NodeID(r.string()), State: entity.MemberState(r.byte())}
+	case KindSetPlacements:
+		return r.setPlacements()
+	case KindSetProtocol:
+		return SetProtocol{Version: r.number()}
 	}
 	return nil
 }

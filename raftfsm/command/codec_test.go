@@ -42,6 +42,10 @@ func samples() []Command {
 		CreateOrganization{Organization: item, Name: "Acme", OwnerID: idOf(1)},
 		CreateApplication{Organization: idOf(3), Application: app},
 		DeleteApplication{Organization: idOf(3), Application: idOf(2)},
+		PutMember{Member: entity.Member{ID: "n1~0a1b2c3d", State: entity.Active, ClusterAddr: "h:1", GossipAddr: "h:2", HTTPAddr: "h:3", Zone: "z", Version: "v", Protocol: 1, Joined: 7}, Replaces: "n1~00000000"},
+		SetMemberState{ID: "n1~0a1b2c3d", State: entity.Draining},
+		SetPlacements{Placements: []entity.Placement{{Partition: 3, Version: 2, Formed: true, Next: 5, Replicas: []entity.Replica{{Node: "n1~0a1b2c3d", Number: 4, Voter: true}}}}},
+		SetProtocol{Version: 2},
 	}
 	cmds := make([]Command, len(ops))
 	for i, op := range ops {
@@ -68,7 +72,7 @@ func TestEveryKindSurvivesTheLog(t *testing.T) {
 	for _, c := range want {
 		seen[c.Kind()] = true
 	}
-	for k := KindTermStart; k <= KindDeleteApplication; k++ {
+	for k := KindTermStart; k <= KindSetProtocol; k++ {
 		if !seen[k] {
 			t.Errorf("no sample of kind %d", k)
 		}
@@ -124,7 +128,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"nothing":            nil,
 		"no commands":        {1, 0},
 		"unknown version":    edit(func(b []byte) []byte { b[0] = 2; return b }),
-		"unknown kind":       edit(func(b []byte) []byte { b[2] = 13; return b }),
+		"unknown kind":       edit(func(b []byte) []byte { b[2] = 200; return b }),
 		"kind zero":          edit(func(b []byte) []byte { b[2] = 0; return b }),
 		"trailing byte":      append(bytes.Clone(whole), 0),
 		"huge command count": {1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1},

@@ -49,6 +49,10 @@ const (
 	KindCreateOrganization Kind = 10
 	KindCreateApplication  Kind = 11
 	KindDeleteApplication  Kind = 12
+	KindPutMember          Kind = 13
+	KindSetMemberState     Kind = 14
+	KindSetPlacements      Kind = 15
+	KindSetProtocol        Kind = 16
 )
 
 // TermStart is proposed by a new leader in each of its partitions. Once it is
@@ -198,6 +202,33 @@ type DeleteApplication struct {
 	Application  entity.ID
 }
 
+// PutMember enters a node into the table of members, or changes what is known
+// of it: a state other than Removed and the time of joining stay as they were.
+// If Replaces is not empty that member, which has the same name, is removed in
+// the same step: its disk is gone. Faults: Conflict if the id was removed, or
+// another member that is not removed has the name; IllegalArgument.
+type PutMember struct {
+	Member   entity.Member
+	Replaces entity.NodeID
+}
+
+// SetMemberState drains a member, or removes it, which is final, or takes it
+// back into service. Faults: EntityNotFound, Conflict (it was removed).
+type SetMemberState struct {
+	ID    entity.NodeID
+	State entity.MemberState
+}
+
+// SetPlacements replaces placements, all or none. The version of each must be
+// one above that of what it replaces: whoever planned it had seen the latest.
+// Faults: Conflict, IllegalArgument (a replica occurs twice or has no number).
+type SetPlacements struct{ Placements []entity.Placement }
+
+// SetProtocol allows what commands and messages of a version bring. It never
+// goes down: a lower one changes nothing. The proposer has made sure that every
+// member understands it. The version can be read with storage.ReadProtocol.
+type SetProtocol struct{ Version uint32 }
+
 func (TermStart) kind() Kind          { return KindTermStart }
 func (CreateEntities) kind() Kind     { return KindCreateEntities }
 func (UpdateEntity) kind() Kind       { return KindUpdateEntity }
@@ -210,6 +241,10 @@ func (InitCluster) kind() Kind        { return KindInitCluster }
 func (CreateOrganization) kind() Kind { return KindCreateOrganization }
 func (CreateApplication) kind() Kind  { return KindCreateApplication }
 func (DeleteApplication) kind() Kind  { return KindDeleteApplication }
+func (PutMember) kind() Kind          { return KindPutMember }
+func (SetMemberState) kind() Kind     { return KindSetMemberState }
+func (SetPlacements) kind() Kind      { return KindSetPlacements }
+func (SetProtocol) kind() Kind        { return KindSetProtocol }
 
 // Outcome is what became of a command that was applied. A Fault is an error a
 // user can cause; it replicates like success, and then the command changed

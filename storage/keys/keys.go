@@ -36,6 +36,10 @@ const (
 	metaDedup   = 'D' // epoch · request id → recorded outcome
 	metaCluster = 'c' // → cluster record (system partition)
 	metaNextApp = 'n' // → next application number (system partition)
+	metaMember  = 'm' // node id → member record (system partition)
+	metaNode    = 'k' // name of a node → id of the member that has it, or had it last (system partition)
+	metaPlace   = 'p' // partition → placement record (system partition)
+	metaProto   = 'v' // → protocol version (system partition)
 )
 
 // Link relations.
@@ -125,6 +129,60 @@ func AppendCluster(dst []byte) []byte {
 // AppendNextApp appends the key of the counter that numbers applications.
 func AppendNextApp(dst []byte) []byte {
 	return appendApp(dst, entity.System, entity.NoApp, metaNextApp)
+}
+
+// AppendMember appends the key of a member's record.
+func AppendMember(dst []byte, id entity.NodeID) []byte {
+	return append(appendApp(dst, entity.System, entity.NoApp, metaMember), id...)
+}
+
+// MemberRange bounds the records of all members.
+func MemberRange() (lower, upper []byte) {
+	return rangeOf(appendApp(nil, entity.System, entity.NoApp, metaMember))
+}
+
+// DecodeMember is the inverse of AppendMember.
+func DecodeMember(k []byte) (entity.NodeID, bool) {
+	prefix := appendApp(nil, entity.System, entity.NoApp, metaMember)
+	if len(k) <= len(prefix) || string(k[:len(prefix)]) != string(prefix) {
+		return "", false
+	}
+	return entity.NodeID(k[len(prefix):]), true
+}
+
+// AppendNode appends the key that leads from the name of a node to its id.
+func AppendNode(dst []byte, name string) []byte {
+	return append(appendApp(dst, entity.System, entity.NoApp, metaNode), name...)
+}
+
+// IsNode reports whether a key is one of AppendNode.
+func IsNode(k []byte) bool {
+	prefix := appendApp(nil, entity.System, entity.NoApp, metaNode)
+	return len(k) > len(prefix) && string(k[:len(prefix)]) == string(prefix)
+}
+
+// AppendPlacement appends the key of a partition's placement.
+func AppendPlacement(dst []byte, p entity.Partition) []byte {
+	return binary.BigEndian.AppendUint32(appendApp(dst, entity.System, entity.NoApp, metaPlace), uint32(p))
+}
+
+// PlacementRange bounds the placements of all partitions.
+func PlacementRange() (lower, upper []byte) {
+	return rangeOf(appendApp(nil, entity.System, entity.NoApp, metaPlace))
+}
+
+// DecodePlacement is the inverse of AppendPlacement.
+func DecodePlacement(k []byte) (entity.Partition, bool) {
+	prefix := appendApp(nil, entity.System, entity.NoApp, metaPlace)
+	if len(k) != len(prefix)+4 || string(k[:len(prefix)]) != string(prefix) {
+		return 0, false
+	}
+	return entity.Partition(binary.BigEndian.Uint32(k[len(prefix):])), true
+}
+
+// AppendProtocol appends the key of the cluster's protocol version.
+func AppendProtocol(dst []byte) []byte {
+	return appendApp(dst, entity.System, entity.NoApp, metaProto)
 }
 
 // AppendEntity appends the key under which an entity is stored.
