@@ -46,6 +46,7 @@ var layers = map[string][]string{
 	"raftfsm/transport": vocabulary(),
 
 	"node":        {"node/...", "raftfsm/...", "query/...", "storage/..."},
+	"node/peer":   vocabulary(),
 	"node/gossip": {"node/placement", "storage/entity", "storage/fault"},
 	"node/rpc":    {"node/placement", "raftfsm/command", "storage/entity", "storage/fault"},
 	"node/tasks":  {"raftfsm/command", "query/...", "storage/..."},
