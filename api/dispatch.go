@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 
 	"github.com/trellisdb/trellis/api/auth"
@@ -31,8 +32,17 @@ type Parts struct {
 	Accounts     wire.Handler // /{org}/{app}/token, authorize, credentials, users/{user}/token and revoketoken(s)
 	Data         wire.Handler // everything else below an application; checks permissions
 
-	Healthy func(context.Context) error // whether the store can be read
+	Healthy func(context.Context) error // whether the node can serve
 	Metrics func() (contentType string, body []byte)
+	Status  func() any // the node's part of /status; may be nil
+
+	// Elsewhere names a node that can answer what this one could not, judging by
+	// the error; false: none. Here says before a request is looked at whether this
+	// node can answer for an application. Dial connects to the API of another
+	// node. All nil: there is only this one.
+	Elsewhere func(error) (node string, ok bool)
+	Here      func(entity.AppID) error
+	Dial      func(ctx context.Context, node string) (net.Conn, error)
 }
 
 func (p *Parts) check() error {
@@ -45,19 +55,26 @@ func (p *Parts) check() error {
 
 // dispatch finds the handler of a request and calls it.
 func (s *Server) dispatch(req *wire.Request) (*wire.Reply, error) {
+	parts := s.parts.Load()
+	if parts == nil {
+		return nil, fault.New(fault.NoQuorum, "this node is starting, try again")
+	}
 	segments := req.Segments()
 	if len(segments) == 0 {
 		return get(req, wire.Redirect(s.cfg.RootRedirect))
 	}
 	switch segments[0] {
 	case "status":
-		return s.status(req, segments[1:])
+		return s.status(req, parts, segments[1:])
 	case "lb-status", "metrics", "testproperties":
 		if len(segments) == 1 {
-			return s.plain(req, segments[0])
+			return s.plain(req, parts, segments[0])
 		}
 	}
-	if err := s.parts.Authenticate(req); err != nil {
+	if err := here(req, parts, segments); err != nil {
+		return nil, err
+	}
+	if err := parts.Authenticate(req); err != nil {
 		return nil, err
 	}
 	if req.Principal == nil {
@@ -66,22 +83,22 @@ func (s *Server) dispatch(req *wire.Request) (*wire.Reply, error) {
 	switch segments[0] {
 	case "management":
 		req.SetSegments(segments[1:])
-		return s.parts.Management(req)
+		return parts.Management(req)
 	case "system":
 		req.SetSegments(segments[1:])
-		return s.parts.System(req)
+		return parts.System(req)
 	case "apps", "applications":
 		if len(segments) == 1 {
-			return s.parts.Applications(req)
+			return parts.Applications(req)
 		}
 	}
-	return s.application(req, segments)
+	return s.application(req, parts, segments)
 }
 
 // application resolves the application a path begins with and hands over what
 // follows.
-func (s *Server) application(req *wire.Request, segments []string) (*wire.Reply, error) {
-	app, rest, err := s.resolve(req.Context(), segments)
+func (s *Server) application(req *wire.Request, parts *Parts, segments []string) (*wire.Reply, error) {
+	app, rest, err := parts.resolve(req.Context(), segments)
 	if err != nil {
 		return nil, err
 	}
@@ -92,26 +109,40 @@ func (s *Server) application(req *wire.Request, segments []string) (*wire.Reply,
 		req.Access = access // else it grants nothing
 	}
 	if userTokens(rest) && (err == nil || !strings.EqualFold(rest[2], "token")) {
-		return s.parts.Accounts(req) // possession of a token is enough to revoke it
+		return parts.Accounts(req) // possession of a token is enough to revoke it
 	}
 	if len(rest) > 0 {
 		switch strings.ToLower(rest[0]) {
 		case "token", "authorize": // open to everybody, whatever else they hold
-			return s.parts.Accounts(req)
+			return parts.Accounts(req)
 		case "credentials":
 			if err == nil {
-				return s.parts.Accounts(req)
+				return parts.Accounts(req)
 			}
 		case "status":
 			if len(rest) == 1 {
-				return s.applicationStatus(req)
+				return s.applicationStatus(req, parts)
 			}
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	return s.parts.Data(req)
+	return parts.Data(req)
+}
+
+// here makes sure, before anything of a request is read, that this node can answer
+// for the application its path names. Whatever else is wrong with the path is
+// found later.
+func here(req *wire.Request, parts *Parts, segments []string) error {
+	if parts.Here == nil || segments[0] == "management" || segments[0] == "system" {
+		return nil
+	}
+	app, _, err := parts.resolve(req.Context(), segments)
+	if err != nil {
+		return nil
+	}
+	return parts.Here(app.Number)
 }
 
 // userTokens reports whether a path is that of a user's tokens.
@@ -128,14 +159,14 @@ func userTokens(segments []string) bool {
 
 // resolve understands every prefix that denotes an application (spec data-model
 // section 1).
-func (s *Server) resolve(ctx context.Context, segments []string) (*wire.Application, []string, error) {
+func (p *Parts) resolve(ctx context.Context, segments []string) (*wire.Application, []string, error) {
 	switch segments[0] {
 	case "apps", "applications":
 		id, ok := entity.ParseID(segments[1])
 		if !ok {
 			return nil, nil, notFound(segments[1:], 1)
 		}
-		app, err := s.parts.ResolveID(ctx, id)
+		app, err := p.ResolveID(ctx, id)
 		return app, segments[2:], err
 	case "orgs", "organizations", "o":
 		segments = segments[1:]
@@ -146,7 +177,7 @@ func (s *Server) resolve(ctx context.Context, segments []string) (*wire.Applicat
 		// An organisation, too, may be named by its UUID: only if no
 		// application has it.
 		if id, ok := entity.ParseID(segments[0]); ok {
-			app, err := s.parts.ResolveID(ctx, id)
+			app, err := p.ResolveID(ctx, id)
 			if err == nil || !fault.Is(err, fault.OrganizationApplicationNotFound) || len(segments) == 1 {
 				return app, segments[1:], err
 			}
@@ -162,7 +193,7 @@ func (s *Server) resolve(ctx context.Context, segments []string) (*wire.Applicat
 			rest = rest[1:]
 		}
 	}
-	app, err := s.parts.Resolve(ctx, organization, rest[0])
+	app, err := p.Resolve(ctx, organization, rest[0])
 	return app, rest[1:], err
 }
 

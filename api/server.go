@@ -22,7 +22,8 @@ import (
 // use.
 type Server struct {
 	cfg    Config
-	parts  Parts
+	parts  atomic.Pointer[Parts] // nil until Install
+	peers  peers
 	log    *slog.Logger
 	limits wire.Limits
 	http   *fasthttp.Server
@@ -36,13 +37,29 @@ type Server struct {
 
 // New checks cfg and builds a server of parts. It starts nothing.
 func New(cfg Config, parts Parts, log *slog.Logger) (*Server, error) {
+	s, err := NewStarting(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.Install(parts)
+}
+
+// Install gives the server what it answers with.
+func (s *Server) Install(parts Parts) error {
+	if err := parts.check(); err != nil {
+		return err
+	}
+	s.parts.Store(&parts)
+	return nil
+}
+
+// NewStarting builds a server that answers everything with 503 until Install: its
+// node is still on its way into a cluster.
+func NewStarting(cfg Config, log *slog.Logger) (*Server, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	if err := parts.check(); err != nil {
-		return nil, err
-	}
-	s := &Server{cfg: cfg, parts: parts, log: log.With("part", "api"), began: time.Now()}
+	s := &Server{cfg: cfg, log: log.With("part", "api"), began: time.Now()}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.limits = wire.Limits{
 		BodyBytes:   cfg.BodyBytes,
@@ -88,6 +105,7 @@ func (s *Server) Serve(ln net.Listener) error {
 func (s *Server) Shutdown(ctx context.Context) error {
 	err := s.http.ShutdownWithContext(ctx)
 	s.stop()
+	s.peers.close()
 	if err != nil {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
@@ -140,6 +158,9 @@ func (s *Server) answer(fh *fasthttp.RequestCtx) {
 	var reply *wire.Reply
 	if err == nil {
 		reply, err = s.try(req)
+	}
+	if err != nil && s.forwarded(fh, req, err) {
+		return
 	}
 	s.finish(req, reply, err)
 }

@@ -12,11 +12,11 @@ import (
 
 // status answers /status and what lies below it (spec envelope-and-errors
 // section 8).
-func (s *Server) status(req *wire.Request, below []string) (*wire.Reply, error) {
+func (s *Server) status(req *wire.Request, parts *Parts, below []string) (*wire.Reply, error) {
 	var status any
 	switch {
 	case len(below) == 0:
-		return s.health(req)
+		return s.health(req, parts)
 	case len(below) == 1 && below[0] == "heap":
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
@@ -34,8 +34,8 @@ func (s *Server) status(req *wire.Request, below []string) (*wire.Reply, error) 
 
 func megabytes(n uint64) string { return fmt.Sprintf("%.1f MB", float64(n)/(1<<20)) }
 
-func (s *Server) health(req *wire.Request) (*wire.Reply, error) {
-	err := s.parts.Healthy(req.Context())
+func (s *Server) health(req *wire.Request, parts *Parts) (*wire.Reply, error) {
+	err := parts.Healthy(req.Context())
 	color := "GREEN"
 	if err != nil {
 		color = "RED"
@@ -44,34 +44,49 @@ func (s *Server) health(req *wire.Request) (*wire.Reply, error) {
 		}
 	}
 	now := time.Now()
-	return get(req, wire.Management("").Field("status", struct {
-		Started   int64  `json:"started"`
-		Uptime    int64  `json:"uptime"`
-		Version   string `json:"version"`
-		Available bool   `json:"cassandraAvailable"`
-		Store     string `json:"cassandraStatus"`
-		Index     string `json:"managementAppIndexStatus"`
-	}{s.began.UnixMilli(), now.Sub(s.began).Milliseconds(), s.cfg.Version, err == nil, color, color}))
+	status := healthStatus{
+		Started: s.began.UnixMilli(), Uptime: now.Sub(s.began).Milliseconds(), Version: s.cfg.Version,
+		Available: err == nil, Store: color, Index: color,
+	}
+	if parts.Status != nil {
+		status.Node = parts.Status()
+	}
+	reply := wire.Management("").Field("status", status)
+	if fault.Is(err, fault.NoQuorum) || fault.Is(err, fault.Stopping) {
+		reply.Unavailable() // who balances load must not send anything here
+	}
+	return get(req, reply)
 }
 
-func (s *Server) plain(req *wire.Request, name string) (*wire.Reply, error) {
+// healthStatus is what /status shows. Its first names are those of Usergrid.
+type healthStatus struct {
+	Started   int64  `json:"started"` // ms since the epoch
+	Uptime    int64  `json:"uptime"`  // ms
+	Version   string `json:"version"`
+	Available bool   `json:"cassandraAvailable"`
+	Store     string `json:"cassandraStatus"`
+	Index     string `json:"managementAppIndexStatus"`
+	Node      any    `json:"node,omitempty"`
+}
+
+func (s *Server) plain(req *wire.Request, parts *Parts, name string) (*wire.Reply, error) {
 	switch {
 	case name == "testproperties":
 		return nil, fault.New(fault.NotAllowed, "not in test mode")
-	case name == "metrics" && s.parts.Metrics == nil:
+	case name == "metrics" && parts.Metrics == nil:
 		return nil, fault.New(fault.NotFound, "no such resource")
 	case name == "metrics":
-		contentType, body := s.parts.Metrics()
+		contentType, body := parts.Metrics()
 		return get(req, wire.Raw(200, contentType, body))
-	case s.parts.Healthy(req.Context()) != nil:
+	case parts.Healthy(req.Context()) != nil:
 		return get(req, wire.Raw(503, "", nil))
 	}
 	return get(req, wire.Raw(200, "", nil))
 }
 
 // applicationStatus answers /{org}/{app}/status: the application was found.
-func (s *Server) applicationStatus(req *wire.Request) (*wire.Reply, error) {
-	if err := s.parts.Healthy(req.Context()); err != nil {
+func (s *Server) applicationStatus(req *wire.Request, parts *Parts) (*wire.Reply, error) {
+	if err := parts.Healthy(req.Context()); err != nil {
 		return nil, fmt.Errorf("status of application %s: %w", req.App.ID, err)
 	}
 	return get(req, wire.Management("get application status").Field("status", "ok"))

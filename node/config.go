@@ -5,21 +5,39 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/trellisdb/trellis/node/peer"
 	"github.com/trellisdb/trellis/storage"
 )
 
 // Config is what a node needs to start. Begin with DefaultConfig.
 type Config struct {
-	ID         string // name of the node, kept in the data directory; empty: a random one at first start
-	Partitions int    // application partitions, fixed at the first start; 1…1024
+	Name       string // what people call the node, kept in the data directory; empty: a random one at first start
+	Version    string // of the program, for people
+	Zone       string // where the node stands: replicas are spread over zones
+	Partitions int    // application partitions, fixed when the cluster is formed; 1…1024
 	Storage    storage.Config
+
+	// Secret authenticates nodes to each other. Without one the node listens for
+	// nobody and is a cluster of its own.
+	Secret           []byte
+	TLS              *peer.TLSFiles // nil: connections between nodes are not encrypted
+	ClusterAddr      string         // HOST:PORT to listen on for other nodes
+	ClusterAdvertise string         // HOST:PORT at which they reach it; empty: ClusterAddr
+	GossipAddr       string         // HOST:PORT of gossip, UDP and TCP
+	GossipAdvertise  string         // empty: GossipAddr
+	HTTPAddr         string         // of the REST API, for others to know
+	Join             []string       // gossip addresses of other nodes
+	Expect           int            // nodes that form a new cluster together; 1 with Join: none, this one joins
+
+	Replication int           // replicas of a partition, while there are as many nodes
+	Grace       time.Duration // how long a node may be gone before its replicas are made anew elsewhere
 
 	QueueCommands   int           // commands waiting per partition before Propose refuses
 	QueueBytes      int           // bytes waiting or in flight per partition before Propose refuses
 	EntryCommands   int           // commands in one log entry, at most
 	EntryBytes      int           // bytes in one log entry, at most, unless a single command is larger
-	ProposeTimeout  time.Duration // deadline of a proposal whose context has none
-	StartTimeout    time.Duration // how long Start waits for every partition to have a leader
+	ProposeTimeout  time.Duration // how long a proposal may take, retries included
+	ReadTimeout     time.Duration // how long a read waits until its replica is up to date
 	DrainTimeout    time.Duration // how long Close waits for commands in flight
 	MarkerInterval  time.Duration // how often partitions are looked at for a due marker
 	MarkerLogBytes  uint64        // log bytes since the last marker that make one due
@@ -42,8 +60,11 @@ func DefaultConfig(dir string) Config {
 		QueueBytes:      64 << 20,
 		EntryCommands:   256,
 		EntryBytes:      1 << 20,
+		Expect:          1,
+		Replication:     3,
+		Grace:           5 * time.Minute,
 		ProposeTimeout:  10 * time.Second,
-		StartTimeout:    60 * time.Second,
+		ReadTimeout:     5 * time.Second,
 		DrainTimeout:    10 * time.Second,
 		MarkerInterval:  5 * time.Second,
 		MarkerLogBytes:  32 << 20,
@@ -60,7 +81,13 @@ func (c *Config) check() error {
 		return fmt.Errorf("node: partitions is %d, want 1 to 1024", c.Partitions)
 	case c.QueueCommands < 1 || c.QueueBytes < 1 || c.EntryCommands < 1 || c.EntryBytes < 1:
 		return fmt.Errorf("node: queue and entry limits must be positive")
-	case c.ProposeTimeout <= 0 || c.StartTimeout <= 0 || c.DrainTimeout <= 0 || c.MarkerInterval <= 0 || c.SpaceInterval <= 0:
+	case c.Expect < 1 || c.Expect > systemVoters:
+		return fmt.Errorf("node: %d nodes are to form a cluster, want 1 to %d", c.Expect, systemVoters)
+	case (c.Expect > 1 || len(c.Join) > 0) && len(c.Secret) == 0:
+		return fmt.Errorf("node: other nodes are to be joined, and there is no cluster secret")
+	case c.Replication < 1 || c.Replication > systemVoters:
+		return fmt.Errorf("node: replication is %d, want 1 to %d", c.Replication, systemVoters)
+	case c.ProposeTimeout <= 0 || c.ReadTimeout <= 0 || c.Grace <= 0 || c.DrainTimeout <= 0 || c.MarkerInterval <= 0 || c.SpaceInterval <= 0:
 		return fmt.Errorf("node: time-outs must be positive")
 	case c.Log == nil || c.Halt == nil:
 		return fmt.Errorf("node: no logger or no halt function")

@@ -2,59 +2,70 @@ package node
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/trellisdb/trellis/node/gossip"
+	"github.com/trellisdb/trellis/node/peer"
+	"github.com/trellisdb/trellis/node/rpc"
 	"github.com/trellisdb/trellis/raftfsm/command"
 	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
 )
 
-// Consistency is what a read asks for.
-type Consistency int
-
-const (
-	// Linearizable reads see every write acknowledged before they began.
-	Linearizable Consistency = iota
-	// Stale reads see the local replica as it is.
-	Stale
-)
-
-// Node hosts partitions. Its methods are safe for concurrent use.
+// Node hosts replicas of partitions. Its methods are safe for concurrent use.
 type Node struct {
 	cfg     Config
 	log     *slog.Logger
 	store   *storage.Store
 	cluster entity.Cluster
-	groups  []*group // by partition
+	started time.Time
 
-	routes   sync.Map // entity.AppID → entity.Partition; an application never moves
+	network    *peer.Network  // nil without a cluster secret: nobody else can be spoken to
+	gossip     *gossip.Gossip // nil likewise
+	rpc        *rpc.Server    // nil likewise
+	forwarded  net.Listener   // nil likewise
+	links      *links
+	advertised struct{ cluster, gossip string }
+
+	groups  atomic.Pointer[[]*group] // by partition; nil where none runs here
+	routes  sync.Map                 // entity.AppID → entity.Partition; an application never moves
+	guesses sync.Map                 // entity.Partition → entity.NodeID: who leads what has no replica here
+
+	forming  sync.Mutex  // while a cluster is formed, or its forming promised
+	formed   atomic.Bool // the cluster's record is known
 	stopping atomic.Bool
 	diskFull atomic.Bool // less than Config.MinFreeBytes is left
-	started  time.Time
+
+	lastSeen map[entity.NodeID]int64 // manage's own: when a member was last alive, by clock
+	dropping []entity.Partition      // host's own: drops that have failed once
 
 	stopWork  context.CancelFunc // of what runs beside the partitions
 	work      sync.WaitGroup
+	serving   sync.WaitGroup // what ends with the port between nodes
 	closeOnce sync.Once
 	closeErr  error
 }
 
-// Start opens the data directory, forms the cluster if it is empty, and
-// returns when every partition serves. The caller ends the node with Close.
+// Start opens the data directory, gets the node into its cluster and returns
+// when it belongs to one and runs its replicas. A node that is a cluster of its
+// own serves by then; one of several does when Healthy says so. Waiting for
+// other nodes takes as long as ctx allows. The caller ends the node with Close.
 // Faults: Corrupt, with the damaged part named, if stored bytes are missing or
 // are not what was written.
 func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, log: cfg.Log.With("part", "node"), started: time.Now()}
-	n.cfg.Storage.NodeID = cfg.ID
+	n := &Node{cfg: cfg, log: cfg.Log.With("part", "node"), started: time.Now(), lastSeen: map[entity.NodeID]int64{}}
+	n.groups.Store(&[]*group{})
+	n.cfg.Storage.NodeName = cfg.Name
 	n.cfg.Storage.Log = cfg.Log.With("part", "storage")
 	n.cfg.Storage.Halt = cfg.Halt
 	store, err := storage.Open(n.cfg.Storage)
@@ -62,114 +73,201 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 		return nil, fmt.Errorf("open data directory: %w", err)
 	}
 	n.store = store
-	n.cfg.ID = store.Identity().NodeID
-	if err := n.startGroups(ctx); err != nil {
-		return nil, errors.Join(err, n.closeGroups(), store.Close())
-	}
 	work, stop := context.WithCancel(context.Background())
 	n.stopWork = stop
-	n.work.Go(func() { n.scheduleMarkers(work) })
-	n.work.Go(func() { n.watchSpace(work) })
-	n.log.Info("node started", "node", n.cfg.ID, "partitions", len(n.groups)-1, "took", time.Since(n.started))
+	if err = n.connect(ctx); err == nil {
+		err = n.startReplicas(ctx, work)
+	}
+	if err != nil {
+		stop()
+		n.work.Wait()
+		return nil, errors.Join(err, n.disconnect(ctx), n.closeGroups(), store.Close())
+	}
+	for _, job := range []func(context.Context){n.scheduleMarkers, n.watchSpace, n.watchStalls, n.stayFresh} {
+		n.work.Go(func() { job(work) })
+	}
+	n.log.Info("node started", "node", n.ID(), "replicas", len(n.running()), "took", time.Since(n.started))
 	return n, nil
 }
 
-// startGroups brings up the system partition, which knows how many others
-// there are, and then those, all at once.
-func (n *Node) startGroups(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, n.cfg.StartTimeout)
-	defer cancel()
-	system, err := openGroup(n, entity.System)
+// connect opens the port between nodes and begins to gossip, if there is a
+// cluster secret.
+func (n *Node) connect(ctx context.Context) error {
+	if len(n.cfg.Secret) > 0 {
+		var err error
+		n.network, err = peer.Listen(ctx, n.cfg.ClusterAddr, peer.Config{
+			ID: n.ID(), Cluster: func() entity.ID { return n.store.Identity().Cluster },
+			Secret: n.cfg.Secret, TLS: n.cfg.TLS, Log: n.cfg.Log.With("part", "peer"),
+		})
+		if err != nil {
+			return fmt.Errorf("listen for other nodes: %w", err)
+		}
+	}
+	n.links = newLinks(n.network, n.addressOf)
+	if n.network == nil {
+		return nil
+	}
+	n.advertised.cluster = advertise(n.cfg.ClusterAdvertise, n.network.Addr())
+	calls, err := n.network.Lane(peer.LaneRPC)
 	if err != nil {
 		return err
 	}
-	n.groups = []*group{system}
-	if err := waitReady(ctx, system); err != nil {
+	if n.forwarded, err = n.network.Lane(peer.LaneAPI); err != nil {
 		return err
 	}
-	if err := n.loadCluster(ctx); err != nil {
-		return err
-	}
-	for p := entity.Partition(1); uint32(p) <= n.cluster.Partitions; p++ {
-		g, err := openGroup(n, p)
-		if err != nil {
-			return err
+	n.rpc = rpc.NewServer(n.services(), n.cfg.Log.With("part", "rpc"))
+	n.serving.Go(func() {
+		if err := n.rpc.Serve(calls); err != nil && !errors.Is(err, net.ErrClosed) {
+			n.log.Error("calls of other nodes are not answered any more", "error", err)
 		}
-		n.groups = append(n.groups, g)
+	})
+	identity := n.store.Identity()
+	self := gossip.Peer{
+		ID: n.ID(), Cluster: identity.Cluster, ClusterAddr: n.advertised.cluster, HTTPAddr: n.cfg.HTTPAddr,
+		Zone: n.cfg.Zone, Version: n.cfg.Version, Protocol: Protocol,
 	}
-	for _, g := range n.groups {
-		if err := waitReady(ctx, g); err != nil {
+	if identity.Cluster.IsZero() && n.cfg.Expect > 1 {
+		self.Expect = uint32(n.cfg.Expect)
+	}
+	n.gossip, err = gossip.Start(gossip.Config{
+		Bind: n.cfg.GossipAddr, Advertise: n.cfg.GossipAdvertise, Self: self, Secret: n.cfg.Secret,
+		Seeds: n.cfg.Join, Known: n.gossipAddresses, Log: n.cfg.Log.With("part", "gossip"),
+	})
+	if err != nil {
+		return fmt.Errorf("start gossip: %w", err)
+	}
+	n.advertised.gossip = n.gossip.Addr()
+	return nil
+}
+
+// advertise is the address others are told: the configured one, or the one that
+// is listened on.
+func advertise(configured string, addr net.Addr) string {
+	if configured != "" {
+		return configured
+	}
+	return addr.String()
+}
+
+// gossipAddresses are where other members have been, as this node knows.
+func (n *Node) gossipAddresses() []string {
+	members, _, err := n.table()
+	if err != nil {
+		n.log.Warn("table of members not read", "error", err)
+		return nil
+	}
+	var list []string
+	for _, m := range members {
+		if m.ID != n.ID() && m.State != entity.Removed && m.GossipAddr != "" {
+			list = append(list, m.GossipAddr)
+		}
+	}
+	return list
+}
+
+// startReplicas brings up the system partition, learns from it what else is to
+// run here, and begins the work that goes on until Close.
+func (n *Node) startReplicas(ctx, work context.Context) error {
+	system, err := n.enter(ctx)
+	if err != nil {
+		return err
+	}
+	n.setHosted(entity.System, system)
+	n.work.Go(func() { n.manage(work) })
+	if err := n.awaitCluster(ctx); err != nil {
+		return err
+	}
+	n.work.Go(func() { n.keepRegistered(work) })
+	if err := n.awaitPlacements(ctx); err != nil {
+		return err
+	}
+	if err := n.hostAll(ctx); err != nil {
+		return err
+	}
+	n.work.Go(func() { n.host(work) })
+	n.work.Go(func() { n.tend(work) })
+	for _, g := range n.running() {
+		if !g.soleVoter() {
+			continue
+		}
+		if err := n.until(ctx, fmt.Sprintf("partition %d has a leader", g.partition), g.leads); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// loadCluster reads the cluster record, and writes it first if there is none.
-func (n *Node) loadCluster(ctx context.Context) error {
-	view := n.store.State().View(entity.System)
-	cluster, found, err := storage.ReadCluster(view)
-	if err = errors.Join(err, view.Close()); err != nil {
-		return fmt.Errorf("read cluster record: %w", err)
-	}
-	if !found {
-		cluster = entity.Cluster{ID: entity.NewID(), Partitions: uint32(n.cfg.Partitions), Created: time.Now().UnixMilli()}
-		if _, err := rand.Read(cluster.Key[:]); err != nil {
-			return fmt.Errorf("make cluster key: %w", err)
-		}
-		out, err := n.Propose(ctx, entity.Management, command.Command{Op: command.InitCluster{Cluster: cluster}})
-		if err != nil {
-			return fmt.Errorf("write cluster record: %w", err)
-		}
-		if out.Fault != nil {
-			return fmt.Errorf("write cluster record: %w", out.Fault)
-		}
-	}
-	n.cluster = cluster
-	if known := n.store.Identity().Cluster; known.IsZero() {
-		if err := n.store.SetCluster(cluster.ID); err != nil {
-			return fmt.Errorf("write identity: %w", err)
-		}
-	} else if known != cluster.ID {
-		return fault.New(fault.Corrupt, "the data directory belongs to cluster %s, its state to cluster %s", known, cluster.ID)
-	}
-	return nil
-}
-
-func waitReady(ctx context.Context, g *group) error {
+// until polls for a fact.
+func (n *Node) until(ctx context.Context, what string, ok func() bool) error {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	for !g.ready() {
+	for !ok() {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("partition %d: wait for a leader: %w", g.partition, ctx.Err())
+			return fmt.Errorf("wait until %s: %w", what, context.Cause(ctx))
 		}
 	}
 	return nil
 }
 
+// awaitCluster waits for the cluster's record, which the leader of the system
+// partition writes.
+func (n *Node) awaitCluster(ctx context.Context) error {
+	var failed error
+	err := n.until(ctx, "the cluster's record is there", func() bool {
+		cluster, found, err := n.readCluster()
+		n.cluster, failed = cluster, err
+		return found || err != nil
+	})
+	if err = errors.Join(err, failed); err != nil {
+		return err
+	}
+	if known := n.store.Identity().Cluster; known != n.cluster.ID {
+		return fault.New(fault.Corrupt, "the data directory belongs to cluster %s, its state to cluster %s", known, n.cluster.ID)
+	}
+	n.formed.Store(true)
+	return nil
+}
+
+// awaitPlacements waits until the partitions are placed for the first time.
+func (n *Node) awaitPlacements(ctx context.Context) error {
+	var failed error
+	err := n.until(ctx, "partitions are placed", func() bool {
+		var table []entity.Placement
+		table, failed = n.placements()
+		return len(table) > 0 || failed != nil
+	})
+	return errors.Join(err, failed)
+}
+
 // ID returns the node's id, kept in its data directory.
-func (n *Node) ID() string { return n.cfg.ID }
+func (n *Node) ID() entity.NodeID { return n.store.Identity().NodeID }
 
 // Cluster returns the cluster's identity and master key.
 func (n *Node) Cluster() entity.Cluster { return n.cluster }
 
+func diskFull() *fault.Error {
+	return fault.New(fault.Overloaded, "the disk is nearly full, writes are refused until there is room")
+}
+
 // Propose puts a command through Raft in the partition of app and returns its
-// outcome. Request and Time are filled in if zero. The error is a fault:
-// Overloaded (a queue or the disk is full) and Stopping mean nothing was done;
-// NoQuorum and Timeout that the
-// outcome may be unknown; a fault of the command itself is in the outcome.
+// outcome, wherever its leader is. Request and Time are filled in if zero. The
+// error is a fault: Overloaded (a queue or the disk is full) and Stopping mean
+// nothing was done; NoQuorum and Timeout that the outcome may be unknown; a
+// fault of the command itself is in the outcome.
 func (n *Node) Propose(ctx context.Context, app entity.AppID, cmd command.Command) (command.Outcome, error) {
 	if n.stopping.Load() {
 		return command.Outcome{}, stopping()
 	}
-	if n.diskFull.Load() {
-		return command.Outcome{}, fault.New(fault.Overloaded, "the disk is nearly full, writes are refused until there is room")
-	}
-	g, err := n.group(app)
+	p, err := n.partitionOf(ctx, app)
 	if err != nil {
 		return command.Outcome{}, err
+	}
+	if n.diskFull.Load() {
+		if g := n.hosted(p); g != nil && g.leads() {
+			return command.Outcome{}, diskFull()
+		}
 	}
 	cmd.App = app
 	if cmd.Request == (command.RequestID{}) {
@@ -178,78 +276,127 @@ func (n *Node) Propose(ctx context.Context, app entity.AppID, cmd command.Comman
 	if cmd.Time == 0 {
 		cmd.Time = time.Now().UnixMilli()
 	}
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, n.cfg.ProposeTimeout)
-		defer cancel()
-	}
-	return g.queue.propose(ctx, command.AppendCommand(nil, &cmd))
+	ctx, cancel := bound(ctx, n.cfg.ProposeTimeout)
+	defer cancel()
+	return n.propose(ctx, p, command.AppendCommand(nil, &cmd))
 }
 
-// View returns a snapshot of the partition of app. The caller closes it soon:
-// an open view holds up compaction. Faults: NoQuorum, Timeout.
-func (n *Node) View(ctx context.Context, app entity.AppID, c Consistency) (*storage.View, error) {
-	g, err := n.group(app)
+// bound gives a context a deadline, if it has none that is earlier.
+func bound(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= timeout {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, timeout)
+}
+
+// replicaOf returns the replica of the partition of app, as up to date as ctx asks
+// for (entity.FreshnessOf). Faults: NotFound, NotHere, NoQuorum, Stopping.
+func (n *Node) replicaOf(ctx context.Context, app entity.AppID) (*group, error) {
+	p, err := n.partitionOf(ctx, app)
 	if err != nil {
 		return nil, err
 	}
-	if c == Linearizable {
-		index, err := g.readIndex()
-		if err != nil {
-			return nil, err
-		}
-		if err := g.machine.WaitApplied(ctx, index); err != nil {
-			return nil, err
-		}
+	g := n.hosted(p)
+	if g == nil {
+		return nil, notHere(p)
 	}
-	return n.store.State().View(g.partition), nil
+	return g, n.freshen(ctx, g)
 }
 
-// StaleView is View for Stale reads. It also says how old what it shows can be:
-// 0 while this node leads the partition, for nobody else can then have
-// acknowledged a write; less than 0 if that cannot be told. Faults: NotFound.
+// freshen waits until a replica is as up to date as ctx asks for.
+func (n *Node) freshen(ctx context.Context, g *group) error {
+	if g.alone.Load() {
+		return g.awaitAlone()
+	}
+	f := entity.FreshnessOf(ctx)
+	if f.Stale {
+		return nil
+	}
+	ctx, cancel := bound(ctx, n.cfg.ReadTimeout)
+	defer cancel()
+	return g.await(ctx, n.since(f.Since))
+}
+
+// View returns a snapshot of the partition of app, as up to date as ctx asks for:
+// by default it shows every write acknowledged before the call. The caller closes it
+// soon: an open view holds up compaction. Faults: NotFound, NotHere, NoQuorum,
+// Stopping.
+func (n *Node) View(ctx context.Context, app entity.AppID) (*storage.View, error) {
+	g, err := n.replicaOf(ctx, app)
+	if err != nil {
+		return nil, err
+	}
+	return g.view()
+}
+
+// view opens a snapshot of what the replica has applied.
+func (g *group) view() (*storage.View, error) {
+	view := g.node.store.State().View(g.partition)
+	if !g.closed.Load() {
+		return view, nil
+	}
+	// The replica is being given up: its state may be gone already.
+	return nil, errors.Join(notHere(g.partition), view.Close())
+}
+
+// StaleView is View of what is at hand, however old. It also says how old what it
+// shows can be: 0 while this node is the whole group, for nobody else can then
+// have acknowledged a write; less than 0 if that cannot be told. Faults:
+// NotFound, NotHere.
 func (n *Node) StaleView(ctx context.Context, app entity.AppID) (*storage.View, time.Duration, error) {
-	g, err := n.group(app)
+	p, err := n.partitionOf(ctx, app)
 	if err != nil {
 		return nil, 0, err
 	}
-	age := time.Duration(-1)
-	if g.ready() { // asked before the view is opened: what is shown is no older
-		age = 0
+	g := n.hosted(p)
+	if g == nil {
+		return nil, 0, notHere(p)
 	}
-	view, err := n.View(ctx, app, Stale)
+	age := time.Duration(-1)
+	if g.alone.Load() {
+		if g.leads() {
+			age = 0
+		}
+	} else if fresh := g.reads.fresh.Load(); fresh > 0 {
+		age = time.Duration(n.clock() - fresh) // looked at before the view is opened: what is shown is no older
+	}
+	view, err := g.view()
 	return view, age, err
 }
 
 // Version grows after every committed change of the principals or the registry
-// of app: what was resolved from them is valid while it stays the same.
-func (n *Node) Version(app entity.AppID) uint64 {
-	g, err := n.group(app)
+// of app that a read within ctx would see: what was resolved from them is valid
+// while it stays the same. Faults: those of View.
+func (n *Node) Version(ctx context.Context, app entity.AppID) (uint64, error) {
+	g, err := n.replicaOf(ctx, app)
 	if err != nil {
-		return 0
+		return 0, err
 	}
-	return g.machine.Version(app)
+	return g.machine.Version(app), nil
 }
 
-// group returns the partition of an application. Faults: NotFound for a number
-// no application has.
-func (n *Node) group(app entity.AppID) (*group, error) {
+// partitionOf returns the partition of an application. Faults: NotFound for a
+// number no application has; NoQuorum.
+func (n *Node) partitionOf(ctx context.Context, app entity.AppID) (entity.Partition, error) {
 	if app <= entity.Management {
-		return n.groups[entity.System], nil
+		return entity.System, nil
 	}
 	if p, ok := n.routes.Load(app); ok {
-		return n.groups[p.(entity.Partition)], nil
+		return p.(entity.Partition), nil
+	}
+	if err := n.freshen(ctx, n.hosted(entity.System)); err != nil {
+		return 0, err
 	}
 	view := n.store.State().View(entity.System)
 	p, _, found, err := storage.ReadRoute(view, app)
 	if err = errors.Join(err, view.Close()); err != nil {
-		return nil, fmt.Errorf("find partition of application %d: %w", app, err)
+		return 0, fmt.Errorf("find partition of application %d: %w", app, err)
 	}
-	if !found || int(p) >= len(n.groups) {
-		return nil, fault.New(fault.NotFound, "no application has number %d", app)
+	if !found || uint32(p) > n.cluster.Partitions {
+		return 0, fault.New(fault.NotFound, "no application has number %d", app)
 	}
 	n.routes.Store(app, p)
-	return n.groups[p], nil
+	return p, nil
 }
 
 // ChoosePartition returns the partition with the fewest applications, for a
@@ -260,7 +407,7 @@ func (n *Node) ChoosePartition() (entity.Partition, error) {
 	if err = errors.Join(err, view.Close()); err != nil {
 		return 0, fmt.Errorf("count applications: %w", err)
 	}
-	load := make([]int, len(n.groups))
+	load := make([]int, n.cluster.Partitions+1)
 	for _, p := range routes {
 		if int(p) < len(load) {
 			load[p]++
@@ -286,7 +433,7 @@ func (n *Node) scheduleMarkers(ctx context.Context) {
 			return
 		case now := <-tick.C:
 			var due []*group
-			for _, g := range n.groups {
+			for _, g := range n.running() {
 				if g.markerDue(now) {
 					due = append(due, g)
 				}
@@ -325,11 +472,14 @@ func (n *Node) watchSpace(ctx context.Context) {
 	}
 }
 
-func markAll(groups []*group) error {
+func markAll(groups []*group) error { return each(groups, (*group).mark) }
+
+// each calls f for all groups at once.
+func each(groups []*group, f func(*group) error) error {
 	errs := make([]error, len(groups))
 	var wg sync.WaitGroup
 	for i, g := range groups {
-		wg.Go(func() { errs[i] = g.mark() })
+		wg.Go(func() { errs[i] = f(g) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
@@ -342,23 +492,25 @@ func (n *Node) halt(err error) {
 	n.cfg.Halt(err)
 }
 
-// Close refuses new proposals, waits for those in flight, makes everything
-// durable with a marker in every partition, so that the next start replays
-// nothing, and stops. It is safe to call more than once.
+// Close hands over what this node leads, refuses new proposals, waits for those
+// in flight, makes everything durable with a marker for every replica, so that
+// the next start replays nothing, and stops. It is safe to call more than once.
 func (n *Node) Close(ctx context.Context) error {
 	n.closeOnce.Do(func() {
-		n.stopping.Store(true)
 		n.stopWork()
 		n.work.Wait()
 		drain, cancel := context.WithTimeout(ctx, n.cfg.DrainTimeout)
 		defer cancel()
-		var errs []error
-		for _, g := range n.groups {
+		groups := n.running()
+		_ = each(groups, func(g *group) error { g.handOver(drain); return nil })
+		n.stopping.Store(true)
+		errs := []error{each(groups, func(g *group) error {
 			if err := g.drain(drain); err != nil {
-				errs = append(errs, fmt.Errorf("partition %d: writes in flight: %w", g.partition, err))
+				return fmt.Errorf("partition %d: writes in flight: %w", g.partition, err)
 			}
-		}
-		errs = append(errs, markAll(n.groups), n.closeGroups(), n.store.Close())
+			return nil
+		})}
+		errs = append(errs, n.disconnect(ctx), markAll(groups), n.closeGroups(), n.store.Close())
 		n.closeErr = errors.Join(errs...)
 		if n.closeErr == nil {
 			n.log.Info("node stopped")
@@ -367,12 +519,26 @@ func (n *Node) Close(ctx context.Context) error {
 	return n.closeErr
 }
 
-func (n *Node) closeGroups() error {
-	errs := make([]error, len(n.groups))
-	var wg sync.WaitGroup
-	for i, g := range n.groups {
-		wg.Go(func() { errs[i] = g.close() })
+// disconnect ends everything between this node and others but Raft, whose lanes its
+// groups close.
+func (n *Node) disconnect(ctx context.Context) error {
+	var errs []error
+	stop, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if n.gossip != nil {
+		errs = append(errs, n.gossip.Close(stop))
 	}
-	wg.Wait()
+	if n.rpc != nil {
+		errs = append(errs, n.rpc.Close(stop))
+	}
+	if n.links != nil {
+		n.links.close()
+	}
+	if n.network != nil {
+		errs = append(errs, n.network.Close())
+	}
+	n.serving.Wait()
 	return errors.Join(errs...)
 }
+
+func (n *Node) closeGroups() error { return each(n.running(), (*group).close) }

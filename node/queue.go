@@ -72,22 +72,36 @@ func startQueue(r applier, cfg *Config) *queue {
 // propose waits for the command's outcome. After the deadline the outcome is
 // unknown: the command may still be applied.
 func (q *queue) propose(ctx context.Context, data []byte) (command.Outcome, error) {
+	p, err := q.enqueue(data)
+	if err != nil {
+		return command.Outcome{}, err
+	}
+	return p.wait(ctx)
+}
+
+// enqueue takes a command without waiting for anything.
+func (q *queue) enqueue(data []byte) (*proposal, error) {
 	size := int64(len(data))
 	if n := q.bytes.Add(size); n > q.maxBytes && n > size {
 		q.bytes.Add(-size)
 		q.refused.Add(1)
-		return command.Outcome{}, fault.New(fault.Overloaded, "too many writes are waiting, try again")
+		return nil, fault.New(fault.Overloaded, "too many writes are waiting, try again")
 	}
 	p := &proposal{data: data, done: make(chan answer, 1)}
 	q.unanswered.Add(1)
 	select {
 	case q.waiting <- p:
 		q.accepted.Add(1)
+		return p, nil
 	default:
 		q.release(p)
 		q.refused.Add(1)
-		return command.Outcome{}, fault.New(fault.Overloaded, "too many writes are waiting, try again")
+		return nil, fault.New(fault.Overloaded, "too many writes are waiting, try again")
 	}
+}
+
+// wait returns the command's outcome.
+func (p *proposal) wait(ctx context.Context) (command.Outcome, error) {
 	select {
 	case a := <-p.done:
 		return a.outcome, a.err

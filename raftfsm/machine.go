@@ -26,6 +26,9 @@ type Config struct {
 	// production it does not return; if it does, the machine applies nothing more.
 	Halt func(error)
 	Log  *slog.Logger
+	// Configured is told of every configuration of the group that is committed, in
+	// the order of the log. It must be quick. nil: nobody is.
+	Configured func(raft.Configuration)
 	// DedupEntries is the length of the dedup window in log entries, 0 for
 	// DefaultDedupEntries. It must be the same on all replicas for ever.
 	DedupEntries uint64
@@ -127,6 +130,9 @@ func (m *Machine) ApplyBatch(entries []*raft.Log) []any {
 			continue // replayed after a crash, and already in
 		}
 		m.last = entry.Index
+		if entry.Type == raft.LogConfiguration && m.cfg.Configured != nil {
+			m.cfg.Configured(raft.DecodeConfiguration(entry.Data))
+		}
 		if entry.Type != raft.LogCommand {
 			continue
 		}

@@ -13,7 +13,7 @@ import (
 
 // Identity says whose data a directory holds.
 type Identity struct {
-	NodeID  string
+	NodeID  entity.NodeID
 	Cluster entity.ID // zero until the node has joined or formed a cluster
 }
 
@@ -40,7 +40,7 @@ func DecodeIdentity(b []byte) (Identity, error) {
 	if len(lines) != 5 || lines[0] != identityVersion || !strings.HasPrefix(lines[1], "node ") || !strings.HasPrefix(lines[2], "cluster ") {
 		return id, fault.New(fault.Corrupt, "identity file: not of the form %q", identityVersion)
 	}
-	id.NodeID = lines[1][len("node "):]
+	id.NodeID = entity.NodeID(lines[1][len("node "):])
 	var ok bool
 	if id.Cluster, ok = entity.ParseID(lines[2][len("cluster "):]); !ok {
 		return Identity{}, fault.New(fault.Corrupt, "identity file: bad cluster id")
@@ -64,7 +64,7 @@ func readIdentity(fs FS, path string) (id Identity, found bool, err error) {
 }
 
 func writeIdentity(fs FS, path string, id Identity) error {
-	if id.NodeID == "" || len(id.NodeID) > 255 || strings.ContainsAny(id.NodeID, "\n\r") {
+	if id.NodeID == "" || len(id.NodeID) > 255 || strings.ContainsAny(string(id.NodeID), "\n\r") {
 		return fmt.Errorf("node id %q: want 1 to 255 bytes on one line", id.NodeID)
 	}
 	return writeFile(fs, path, AppendIdentity(nil, id))

@@ -1,6 +1,8 @@
 package storage
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -23,7 +25,7 @@ type FS = vfs.FS
 type Config struct {
 	Dir      string
 	FS       FS     // nil: the operating system's
-	NodeID   string // must match the identity on disk; empty: take that, or make one up at the first start
+	NodeName string // must match the identity on disk; empty: take that, or make one up at the first start
 	Existing bool   // refuse to create a store
 
 	CacheBytes         int64  // block cache of both databases together
@@ -69,8 +71,9 @@ type Store struct {
 	lock  io.Closer
 	cache *pebble.Cache
 
-	state *State
-	logDB *Log
+	state    *State
+	logDB    *Log
+	received received
 
 	identity struct {
 		sync.Mutex
@@ -88,8 +91,8 @@ type Store struct {
 
 // Open opens the store in cfg.Dir, or creates it if there is none. It refuses
 // to open a store that is damaged or of which a part is missing: those errors
-// carry fault.Corrupt. A snapshot that had been received but not installed when
-// the node stopped is installed before Open returns.
+// carry fault.Corrupt. What was under way when the node stopped is finished
+// before Open returns: a drop, and a snapshot that was received but not installed.
 func Open(cfg Config) (_ *Store, err error) {
 	s := &Store{cfg: cfg, fs: cfg.FS, log: cfg.Log, parked: make(chan struct{})}
 	if s.fs == nil {
@@ -121,8 +124,8 @@ func Open(cfg Config) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if found && cfg.NodeID != "" && cfg.NodeID != id.NodeID {
-		return nil, fmt.Errorf("the store belongs to node %q, not to %q", id.NodeID, cfg.NodeID)
+	if found && cfg.NodeName != "" && cfg.NodeName != id.NodeID.Name() {
+		return nil, fmt.Errorf("the store belongs to node %q, not to %q", id.NodeID.Name(), cfg.NodeName)
 	}
 	if err := s.prepare(found); err != nil {
 		return nil, err
@@ -197,10 +200,15 @@ func (s *Store) create() error {
 	if err := syncDir(s.fs, s.cfg.Dir); err != nil {
 		return err
 	}
-	s.identity.Identity = Identity{NodeID: s.cfg.NodeID}
-	if s.identity.NodeID == "" {
-		s.identity.NodeID = entity.NewID().String()
+	random := make([]byte, 7)
+	if _, err := rand.Read(random); err != nil {
+		return err
 	}
+	name := s.cfg.NodeName
+	if name == "" {
+		name = "node-" + hex.EncodeToString(random[4:])
+	}
+	s.identity.Identity = Identity{NodeID: entity.NodeID(name + "~" + hex.EncodeToString(random[:4]))}
 	if err := writeIdentity(s.fs, s.path(identityName), s.identity.Identity); err != nil {
 		return fmt.Errorf("write identity: %w", err)
 	}
@@ -214,8 +222,15 @@ func (s *Store) create() error {
 // recover compares the stores with one another and finishes what a crash left.
 func (s *Store) recover() error {
 	for _, p := range s.logDB.Partitions() {
-		if err := s.logDB.checkMark(p); err != nil {
+		if err := s.logDB.checkMark(p); err != nil { // damage first: nobody drops on its word
 			return err
+		}
+		if s.logDB.isDropping(p) {
+			s.log.Info("finishing the drop of a partition", "partition", p)
+			if err := s.finishDrop(p); err != nil {
+				return err
+			}
+			continue
 		}
 		m, ok, err := s.logDB.Marker(p)
 		if err != nil {

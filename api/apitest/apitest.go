@@ -26,8 +26,6 @@ import (
 	"github.com/trellisdb/trellis/api/management"
 	"github.com/trellisdb/trellis/node"
 	"github.com/trellisdb/trellis/query/cursor"
-	"github.com/trellisdb/trellis/storage"
-	"github.com/trellisdb/trellis/storage/entity"
 )
 
 // Server is a running server with one organisation in it, acme, whose owner is
@@ -52,13 +50,6 @@ type Options struct {
 	Log       io.Writer               // takes the whole log; nil: errors go to standard error
 	Directory func(*directory.Config) // changes the configuration; may be nil
 	Empty     bool                    // without the organisation and what goes with it
-}
-
-// doors are a node's doors as the API asks for them.
-type doors struct{ *node.Node }
-
-func (d doors) View(ctx context.Context, app entity.AppID) (*storage.View, error) {
-	return d.Node.View(ctx, app, node.Linearizable)
 }
 
 // Start starts a server that ends with the test.
@@ -124,7 +115,7 @@ func OpenWith(dir string, opts Options) (s *Server, err error) {
 }
 
 func (s *Server) serve(ctx context.Context, log *slog.Logger, configure func(*directory.Config)) error {
-	cluster := doors{s.Node}
+	cluster := s.Node
 	dc := directory.DefaultConfig()
 	dc.BcryptCost = 4
 	dc.SuperuserName = SuperuserName

@@ -96,17 +96,29 @@ type session struct {
 func (d *Directory) token(ctx context.Context, text string) (*auth.Principal, error) {
 	now := d.millis()
 	hash := sha256.Sum256([]byte(text))
-	registry := d.cluster.Version(entity.Management)
-	if s, at, ok := d.tokens.get(hash); ok && at == d.cluster.Version(s.app) && s.registry == registry && (s.principal.Expires == 0 || now < s.principal.Expires) {
-		return s.principal, nil
+	registry, err := d.cluster.Version(ctx, entity.Management)
+	if err != nil {
+		return nil, err
+	}
+	if s, at, ok := d.tokens.get(hash); ok && s.registry == registry && (s.principal.Expires == 0 || now < s.principal.Expires) {
+		version, err := d.cluster.Version(ctx, s.app)
+		if err != nil {
+			return nil, err
+		}
+		if at == version {
+			return s.principal, nil
+		}
 	}
 	t, err := auth.ParseToken(d.tokenKey, text, now)
 	if err != nil {
 		return nil, err
 	}
-	version := d.cluster.Version(t.App)
 	var p *auth.Principal
-	app, err := d.applicationNumbered(ctx, t.App)
+	var app entity.ID
+	version, err := d.cluster.Version(ctx, t.App)
+	if err == nil {
+		app, err = d.applicationNumbered(ctx, t.App)
+	}
 	if err == nil && t.App != entity.Management {
 		// A deleted application keeps its data, and its users speak for nobody.
 		if _, err = d.ApplicationByID(ctx, app); fault.Is(err, fault.OrganizationApplicationNotFound) {
@@ -289,7 +301,10 @@ func (d *Directory) Client(ctx context.Context, id, secret string) (*auth.Princi
 }
 
 func (d *Directory) client(ctx context.Context, id, secret string, wrong error) (*auth.Principal, error) {
-	version := d.cluster.Version(entity.Management)
+	version, err := d.cluster.Version(ctx, entity.Management)
+	if err != nil {
+		return nil, err
+	}
 	key := d.remembered('c', id, secret)
 	if p, at, ok := d.clients.get(key); ok && at == version {
 		return p, nil
@@ -299,7 +314,7 @@ func (d *Directory) client(ctx context.Context, id, secret string, wrong error) 
 		return nil, wrong
 	}
 	var p *auth.Principal
-	err := d.with(ctx, entity.Management, func(v *storage.View) error {
+	err = d.with(ctx, entity.Management, func(v *storage.View) error {
 		stored, err := secretOf(v, entity.Management, uuid, entity.CredentialSecret)
 		if err != nil {
 			return err
@@ -323,7 +338,10 @@ func (d *Directory) client(ctx context.Context, id, secret string, wrong error) 
 // basicSuperuser returns the superuser. That a password was right is
 // remembered, or every request would cost a bcrypt.
 func (d *Directory) basicSuperuser(ctx context.Context, name, password string) (*auth.Principal, error) {
-	version := d.cluster.Version(entity.Management)
+	version, err := d.cluster.Version(ctx, entity.Management)
+	if err != nil {
+		return nil, err
+	}
 	key := d.remembered('s', name, password)
 	if p, at, ok := d.clients.get(key); ok && at == version {
 		return p, nil

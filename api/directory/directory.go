@@ -23,8 +23,9 @@ type Cluster interface {
 	// View opens a linearizable view on the partition of an application.
 	View(ctx context.Context, app entity.AppID) (*storage.View, error)
 	// Version grows with every change of an application's principals, and for
-	// the management application with every change but a new token.
-	Version(app entity.AppID) uint64
+	// the management application with every change but a new token. It counts
+	// what a read within ctx would see.
+	Version(ctx context.Context, app entity.AppID) (uint64, error)
 }
 
 // Config is how a directory works. All fields are wanted.

@@ -18,12 +18,15 @@ type route struct{ org, app string }
 // Organization returns the organisation a path segment names, by name in any
 // case or by UUID: Management (R2) if there is none.
 func (d *Directory) Organization(ctx context.Context, segment string) (*Organization, error) {
-	version := d.cluster.Version(entity.Management)
+	version, err := d.cluster.Version(ctx, entity.Management)
+	if err != nil {
+		return nil, err
+	}
 	if o, at, ok := d.organizations.get(segment); ok && at == version {
 		return o, nil
 	}
 	var org *Organization
-	err := d.with(ctx, entity.Management, func(v *storage.View) (err error) {
+	err = d.with(ctx, entity.Management, func(v *storage.View) (err error) {
 		org, err = readOrganization(v, segment)
 		return err
 	})
@@ -74,12 +77,15 @@ func (d *Directory) ApplicationByID(ctx context.Context, id entity.ID) (*Applica
 }
 
 func (d *Directory) application(ctx context.Context, r route) (*Application, error) {
-	version := d.cluster.Version(entity.Management)
+	version, err := d.cluster.Version(ctx, entity.Management)
+	if err != nil {
+		return nil, err
+	}
 	if a, at, ok := d.applications.get(r); ok && at == version {
 		return a, nil
 	}
 	var app *Application
-	err := d.with(ctx, entity.Management, func(v *storage.View) (err error) {
+	err = d.with(ctx, entity.Management, func(v *storage.View) (err error) {
 		app, err = readApplication(v, r)
 		return err
 	})

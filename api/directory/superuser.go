@@ -9,6 +9,7 @@ import (
 
 	"github.com/trellisdb/trellis/raftfsm/command"
 	"github.com/trellisdb/trellis/storage/entity"
+	"github.com/trellisdb/trellis/storage/fault"
 )
 
 // RandomPassword returns a password of 144 random bits.
@@ -26,6 +27,14 @@ func RandomPassword() (string, error) {
 // Changing the password of an account ends its tokens. The name is the one of
 // the configuration; without a name there is no superuser and nothing to do.
 func (d *Directory) EnsureSuperuser(ctx context.Context, email, password string) (generated string, err error) {
+	generated, err = d.ensureSuperuser(ctx, email, password)
+	if fault.Is(err, fault.Duplicate) { // another node has been faster
+		generated, err = d.ensureSuperuser(ctx, email, password)
+	}
+	return generated, err
+}
+
+func (d *Directory) ensureSuperuser(ctx context.Context, email, password string) (generated string, err error) {
 	name := d.cfg.SuperuserName
 	if name == "" {
 		return "", nil

@@ -92,6 +92,9 @@ func (r *Request) bodyStream() *stream {
 	return &r.body.stream
 }
 
+// BodyTouched reports whether any of the body was read.
+func (r *Request) BodyTouched() bool { return r.body.read || r.body.stream.src != nil }
+
 var parsers fastjson.ParserPool
 
 func (b *body) release(budget *Budget) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/trellisdb/trellis/storage/entity"
 )
 
 // deadlineContext is a context with a deadline that costs no timer until
@@ -11,6 +13,7 @@ import (
 type deadlineContext struct {
 	context.Context // the server's own
 	deadline        time.Time
+	fresh           entity.Freshness // what the request asks of reads
 
 	mu struct {
 		sync.Mutex
@@ -20,8 +23,16 @@ type deadlineContext struct {
 	}
 }
 
-func newDeadlineContext(parent context.Context, deadline time.Time) *deadlineContext {
-	return &deadlineContext{Context: parent, deadline: deadline}
+func newDeadlineContext(parent context.Context, start, deadline time.Time) *deadlineContext {
+	return &deadlineContext{Context: parent, deadline: deadline, fresh: entity.Freshness{Since: start}}
+}
+
+// Value knows what the request asks of reads.
+func (c *deadlineContext) Value(key any) any {
+	if key == entity.FreshnessKey {
+		return &c.fresh
+	}
+	return c.Context.Value(key)
 }
 
 // Deadline returns the request's deadline.

@@ -95,7 +95,7 @@ func rowOf(code fault.Code) (row, bool) {
 	case fault.PasswordPolicy:
 		return row{400, "", 0}, true
 
-	case fault.NoQuorum, fault.Overloaded, fault.Timeout, fault.Stopping:
+	case fault.NoQuorum, fault.NotHere, fault.Overloaded, fault.Timeout, fault.Stopping:
 		return row{503, rest + "ServiceUnavailableException", 1}, true
 	case fault.Corrupt, fault.Uncaught:
 		return row{500, "java.lang.RuntimeException", 0}, true

@@ -61,6 +61,10 @@ func (r *Request) Finish(p *Reply, err error) (errorID entity.ID) {
 		r.fh.Response.SetStatusCode(p.status)
 		r.fh.Response.Header.Set("Location", p.content)
 	default:
+		if p.status == fasthttp.StatusServiceUnavailable {
+			r.fh.Response.SetStatusCode(p.status)
+			r.fh.Response.Header.Set("Retry-After", "1")
+		}
 		b := r.openScript(buf.b[:0])
 		b = r.appendReply(b, p, r.elapsed())
 		buf.b = b
@@ -68,6 +72,9 @@ func (r *Request) Finish(p *Reply, err error) (errorID entity.ID) {
 	}
 	return entity.ID{}
 }
+
+// Abandon ends a request that is answered in another way.
+func (r *Request) Abandon() { r.release() }
 
 func (r *Request) elapsed() int64 { return time.Since(r.start).Milliseconds() }
 

@@ -89,6 +89,9 @@ func Management(action string) *Reply { return &Reply{kind: managementReply, act
 // answer.
 func Object() *Reply { return &Reply{kind: objectReply} }
 
+// Unavailable answers 503 with Retry-After instead of 200.
+func (p *Reply) Unavailable() *Reply { p.status = 503; return p }
+
 // Field adds a top-level field. The value is marshalled by encoding/json.
 func (p *Reply) Field(name string, value any) *Reply {
 	var b bytes.Buffer

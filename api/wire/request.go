@@ -74,7 +74,7 @@ func NewRequest(parent context.Context, fh *fasthttp.RequestCtx, limits *Limits)
 	if r.start.IsZero() {
 		r.start = time.Now()
 	}
-	r.ctx = newDeadlineContext(parent, r.start.Add(limits.Timeout))
+	r.ctx = newDeadlineContext(parent, r.start, r.start.Add(limits.Timeout))
 	target := string(fh.Request.Header.RequestURI())
 	if i := strings.IndexByte(target, '#'); i >= 0 {
 		target = target[:i]
@@ -233,6 +233,7 @@ func (r *Request) findConsistency() error {
 	case len(c) == 0, strings.EqualFold(string(c), "linearizable"):
 	case strings.EqualFold(string(c), "stale"):
 		r.stale = true
+		r.ctx.fresh.Stale = r.method == "GET"
 	default:
 		return fault.New(fault.IllegalArgument, "%s must be linearizable or stale", ConsistencyHeader)
 	}

@@ -252,7 +252,7 @@ func TestKindOf(t *testing.T) {
 }
 
 func TestDeadlineContext(t *testing.T) {
-	c := newDeadlineContext(context.Background(), time.Now().Add(time.Hour))
+	c := newDeadlineContext(context.Background(), time.Now(), time.Now().Add(time.Hour))
 	if err := c.Err(); err != nil {
 		t.Errorf("fresh: %v", err)
 	}
@@ -261,17 +261,17 @@ func TestDeadlineContext(t *testing.T) {
 		t.Errorf("ended: %v", err)
 	}
 	<-c.Done() // whoever still holds it does not wait for ever
-	c = newDeadlineContext(context.Background(), time.Now().Add(time.Millisecond))
+	c = newDeadlineContext(context.Background(), time.Now(), time.Now().Add(time.Millisecond))
 	<-c.Done()
 	if err := c.Err(); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("late: %v", err)
 	}
 	c.end()
-	if err := newDeadlineContext(context.Background(), time.Now()).Err(); !errors.Is(err, context.DeadlineExceeded) {
+	if err := newDeadlineContext(context.Background(), time.Now(), time.Now()).Err(); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("late without a wait: %v", err)
 	}
 	parent, cancel := context.WithCancel(context.Background())
-	c = newDeadlineContext(parent, time.Now().Add(time.Hour))
+	c = newDeadlineContext(parent, time.Now(), time.Now().Add(time.Hour))
 	cancel()
 	<-c.Done()
 	if err := c.Err(); !errors.Is(err, context.Canceled) {

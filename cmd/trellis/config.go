@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/knadh/koanf/providers/env/v2"
@@ -14,6 +15,8 @@ import (
 	"github.com/knadh/koanf/providers/posflag"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
+
+	"github.com/trellisdb/trellis/storage/entity"
 )
 
 // envPrefix begins the name of every environment variable that configures a
@@ -30,6 +33,16 @@ type serveConfig struct {
 	GossipAddr      string   `koanf:"gossip-addr"`
 	Join            []string `koanf:"join"`
 	BootstrapExpect int      `koanf:"bootstrap-expect"`
+
+	ClusterAdvertise string        `koanf:"cluster-advertise"`
+	GossipAdvertise  string        `koanf:"gossip-advertise"`
+	Zone             string        `koanf:"zone"`
+	ReplaceAfter     time.Duration `koanf:"replace-after"`
+	ClusterCert      string        `koanf:"cluster-cert"`
+	ClusterKey       string        `koanf:"cluster-key"`
+	ClusterCA        string        `koanf:"cluster-ca"`
+	TLSCert          string        `koanf:"tls-cert"`
+	TLSKey           string        `koanf:"tls-key"`
 
 	Partitions int    `koanf:"partitions"`
 	BaseURL    string `koanf:"base-url"`
@@ -58,7 +71,16 @@ func addServeFlags(fs *pflag.FlagSet) {
 	fs.String("cluster-addr", "127.0.0.1:8081", "address between nodes")
 	fs.String("gossip-addr", "127.0.0.1:8082", "address of gossip")
 	fs.StringSlice("join", nil, "gossip addresses of other nodes")
-	fs.Int("bootstrap-expect", 1, "nodes that form a new cluster")
+	fs.Int("bootstrap-expect", 1, "nodes that form a new cluster together")
+	fs.String("cluster-advertise", "", "address at which other nodes reach --cluster-addr (default: that)")
+	fs.String("gossip-advertise", "", "address at which other nodes reach --gossip-addr (default: that)")
+	fs.String("zone", "", "where this node stands; replicas are spread over zones")
+	fs.Duration("replace-after", 5*time.Minute, "how long a node may be gone before its replicas are made anew elsewhere")
+	fs.String("cluster-cert", "", "certificate (PEM file) for connections between nodes; with --cluster-key and --cluster-ca")
+	fs.String("cluster-key", "", "its key")
+	fs.String("cluster-ca", "", "authority that has signed the certificates of all nodes")
+	fs.String("tls-cert", "", "certificate chain (PEM file) of the REST API; with --tls-key")
+	fs.String("tls-key", "", "its key")
 	fs.Int("partitions", 8, "application partitions, fixed at the first start")
 	fs.String("base-url", "", "public URL of the API in answers (default: from the request)")
 	fs.String("pprof-addr", "", "loopback address of the profiler (default: off)")
@@ -96,7 +118,7 @@ func loadConfig(fs *pflag.FlagSet) (serveConfig, error) {
 			return "", nil
 		}
 		if key == "join" {
-			return key, strings.Split(value, ",")
+			return key, strings.FieldsFunc(value, func(r rune) bool { return r == ',' })
 		}
 		return key, value
 	}})
@@ -119,10 +141,18 @@ func (c *serveConfig) check() error {
 	switch {
 	case c.DataDir == "":
 		return fmt.Errorf("--data-dir is empty")
-	case c.BootstrapExpect != 1:
-		return fmt.Errorf("--bootstrap-expect is %d: this version runs as a single node", c.BootstrapExpect)
-	case len(c.Join) > 0:
-		return fmt.Errorf("--join is set: this version runs as a single node")
+	case c.BootstrapExpect < 1 || c.BootstrapExpect > 5:
+		return fmt.Errorf("--bootstrap-expect is %d, want 1 to 5", c.BootstrapExpect)
+	case (len(c.Join) > 0 || c.BootstrapExpect > 1) && c.ClusterSecret == "":
+		return fmt.Errorf("nodes authenticate each other: set TRELLIS_CLUSTER_SECRET, the same on all of them")
+	case c.NodeID != "" && !entity.ValidNodeName(c.NodeID):
+		return fmt.Errorf("--node-id is %q, want 1 to %d letters, digits, dots, dashes and underscores", c.NodeID, entity.MaxNodeName)
+	case c.ReplaceAfter < 10*time.Second:
+		return fmt.Errorf("--replace-after is %s, want 10 seconds at least", c.ReplaceAfter)
+	case (c.ClusterCert == "") != (c.ClusterKey == "") || (c.ClusterCert == "") != (c.ClusterCA == ""):
+		return fmt.Errorf("--cluster-cert, --cluster-key and --cluster-ca belong together")
+	case (c.TLSCert == "") != (c.TLSKey == ""):
+		return fmt.Errorf("--tls-cert and --tls-key belong together")
 	case c.Partitions < 1 || c.Partitions > 1024:
 		return fmt.Errorf("--partitions is %d, want 1 to 1024", c.Partitions)
 	case c.CacheMB < 8 || c.CacheMB > 1<<20:

@@ -42,7 +42,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newServe(), newVersion(), newCheck())
+	root.AddCommand(newServe(), newDev(), newCluster(), newCheck(), newVersion())
 	return root
 }
 

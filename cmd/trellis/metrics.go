@@ -72,6 +72,11 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, p := range c.node.Partitions() {
 		label := fmt.Sprint(p.Partition)
 		send(gauge("partition_ready", "1 if the partition has a leader here and serves; 0 means its requests get 503.", "partition"), toFloat(p.Ready), label)
+		send(gauge("partition_leader", "1 if this node leads the partition.", "partition"), toFloat(p.Role == "leader"), label)
+		send(gauge("partition_term", "Term of the replica; a steady rise means elections that do not hold.", "partition"), float64(p.Term), label)
+		send(gauge("partition_commit_index", "Last log entry known to be committed; the applied index follows it.", "partition"), float64(p.Commit), label)
+		send(gauge("partition_fresh_ms", "Age of the last proof that the replica was up to date, -1: none yet; a rise means it is cut off or has no leader.", "partition"), float64(p.Fresh), label)
+		send(gauge("partition_sending", "Followers that are being sent the whole state.", "partition"), float64(p.Sending), label)
 		send(gauge("partition_applied_index", "Last log entry whose effect is in the state.", "partition"), float64(p.Applied), label)
 		send(gauge("partition_marker_index", "Log entry up to which the state was last made durable; replay after a crash begins here.", "partition"), float64(p.Marker), label)
 		send(gauge("queue_commands", "Writes waiting or under way; a rise means the disk or apply is slower than the clients.", "partition"), float64(p.Queued), label)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -22,9 +23,8 @@ import (
 	"github.com/trellisdb/trellis/api/directory"
 	"github.com/trellisdb/trellis/api/management"
 	"github.com/trellisdb/trellis/node"
+	"github.com/trellisdb/trellis/node/peer"
 	"github.com/trellisdb/trellis/query/cursor"
-	"github.com/trellisdb/trellis/storage"
-	"github.com/trellisdb/trellis/storage/entity"
 )
 
 // shutdownTimeout is how long requests and writes in flight may take to end.
@@ -69,13 +69,6 @@ func tuneCollector() {
 	}
 }
 
-// doors are a node's doors as the API asks for them.
-type doors struct{ *node.Node }
-
-func (d doors) View(ctx context.Context, app entity.AppID) (*storage.View, error) {
-	return d.Node.View(ctx, app, node.Linearizable)
-}
-
 // serve runs a node until ctx ends. What a person must read goes to out.
 func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 	log := cfg.logger(os.Stderr)
@@ -84,24 +77,28 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 	if err != nil {
 		return fmt.Errorf("listen for the API: %w", err)
 	}
-	served := false
+	if listener, err = cfg.secured(listener); err != nil {
+		return err
+	}
+	ac := api.DefaultConfig()
+	ac.BaseURL, ac.Version = cfg.BaseURL, version
+	server, err := api.NewStarting(ac, log)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	failed := make(chan error, 2)
+	go func() { failed <- server.Serve(listener) }()
 	defer func() {
-		if !served {
-			err = errors.Join(err, listener.Close())
-		}
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		err = errors.Join(err, server.Shutdown(stop))
 	}()
 
-	nc := node.DefaultConfig(cfg.DataDir)
-	nc.ID = cfg.NodeID
-	nc.Partitions = cfg.Partitions
-	nc.Storage.CacheBytes = int64(cfg.CacheMB) << 20
-	nc.Log = log
-	nc.Halt = func(err error) {
-		log.Error("the node cannot go on and ends now; what it acknowledged is on disk", "error", err)
-		os.Exit(1)
-	}
-	n, err := node.Start(ctx, nc)
+	n, err := node.Start(ctx, cfg.node(log, listener.Addr()))
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil // told to stop while it waited for others
+		}
 		return err
 	}
 	defer func() {
@@ -109,10 +106,12 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 		defer cancel()
 		err = errors.Join(err, n.Close(stop))
 	}()
-
-	server, generated, err := newAPI(ctx, cfg, n, log)
+	generated, err := install(ctx, server, cfg, n, log)
 	if err != nil {
 		return err
+	}
+	if peers := n.Forwarded(); peers != nil {
+		go func() { failed <- server.ServePeers(peers) }()
 	}
 	if cfg.PprofAddr != "" {
 		stop, err := serveProfiles(cfg.PprofAddr, log)
@@ -124,54 +123,83 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 	if err := greet(out, cfg, listener.Addr(), generated); err != nil {
 		return err
 	}
-	served = true
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(listener) }()
 	select {
 	case err := <-failed:
 		return err
 	case <-ctx.Done():
 	}
 	log.Info("stopping", "part", "serve")
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
-	defer cancel()
-	return errors.Join(server.Shutdown(stop), <-failed)
+	return nil
 }
 
-// newAPI introduces the packages of the API to the node. The password is that
+// node is the configuration of the node.
+func (c *serveConfig) node(log *slog.Logger, httpAddr net.Addr) node.Config {
+	nc := node.DefaultConfig(c.DataDir)
+	nc.Name, nc.Version, nc.Zone = c.NodeID, version, c.Zone
+	nc.Partitions = c.Partitions
+	nc.Storage.CacheBytes = int64(c.CacheMB) << 20
+	nc.Secret = []byte(c.ClusterSecret)
+	nc.ClusterAddr, nc.ClusterAdvertise = c.ClusterAddr, c.ClusterAdvertise
+	nc.GossipAddr, nc.GossipAdvertise = c.GossipAddr, c.GossipAdvertise
+	nc.HTTPAddr = httpAddr.String()
+	nc.Join, nc.Expect = c.Join, c.BootstrapExpect
+	nc.Grace = c.ReplaceAfter
+	if c.ClusterCert != "" {
+		nc.TLS = &peer.TLSFiles{Cert: c.ClusterCert, Key: c.ClusterKey, CA: c.ClusterCA}
+	}
+	nc.Log = log
+	nc.Halt = func(err error) {
+		log.Error("the node cannot go on and ends now; what it acknowledged is on disk", "error", err)
+		os.Exit(1)
+	}
+	return nc
+}
+
+// secured is the listener with TLS, if that is configured.
+func (c *serveConfig) secured(plain net.Listener) (net.Listener, error) {
+	if c.TLSCert == "" {
+		return plain, nil
+	}
+	cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("load the API's certificate: %w", err), plain.Close())
+	}
+	return tls.NewListener(plain, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}), nil
+}
+
+// install introduces the packages of the API to the node. The password is that
 // of a superuser made by this start, if it was generated.
-func newAPI(ctx context.Context, cfg serveConfig, n *node.Node, log *slog.Logger) (*api.Server, string, error) {
-	cluster := doors{n}
+func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.Node, log *slog.Logger) (string, error) {
 	dc := directory.DefaultConfig()
 	dc.SuperuserName = cfg.SuperuserName
-	dir, err := directory.Open(ctx, dc, cluster)
+	dir, err := directory.Open(ctx, dc, n)
 	if err != nil {
-		return nil, "", err
+		return "", err
 	}
 	generated, err := dir.EnsureSuperuser(ctx, dc.SuperuserName+"@localhost", cfg.SuperuserPassword)
 	if err != nil {
-		return nil, "", err
+		return "", err
 	}
-	manage := management.New(management.DefaultConfig(), cluster, dir)
-	data := collections.New(cluster, dir, cursor.Key(auth.DeriveKey(n.Cluster().Key, "cursor")))
-	ac := api.DefaultConfig()
-	ac.BaseURL = cfg.BaseURL
-	ac.Version = version
-	var server *api.Server
-	metrics := newMetrics(n, func() api.Stats { return server.Stats() })
-	server, err = api.New(ac, api.Parts{
+	manage := management.New(management.DefaultConfig(), n, dir)
+	data := collections.New(n, dir, cursor.Key(auth.DeriveKey(n.Cluster().Key, "cursor")))
+	metrics := newMetrics(n, server.Stats)
+	parts := api.Parts{
 		Authenticate: manage.Authenticate,
 		Resolve:      manage.Resolve,
 		ResolveID:    manage.ResolveID,
 		Management:   manage.Management,
 		Applications: manage.Applications,
-		System:       manage.System,
+		System:       systemRoutes(manage.System, n),
 		Accounts:     manage.Accounts,
 		Data:         data.Handle,
 		Healthy:      n.Healthy,
 		Metrics:      metrics.render,
-	}, log)
-	return server, generated, err
+		Status:       func() any { return n.Report() },
+	}
+	if n.Forwarded() != nil {
+		parts.Elsewhere, parts.Here, parts.Dial = n.Elsewhere, n.Here, n.DialAPI
+	}
+	return generated, server.Install(parts)
 }
 
 // greet says where the API is and how to sign in.

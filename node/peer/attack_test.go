@@ -87,9 +87,9 @@ func spoken(n *Network, challenge nonce, h hello, r role) []byte {
 // nothing but the forgery and does.
 func TestForgedHello(t *testing.T) {
 	b := start(t, config("b"))
-	l := register(t, b, RaftLane(1))
-	register(t, b, RaftLane(2))
-	h := hello{lane: RaftLane(1), nonce: newNonce(), claim: claim{id: "a", cluster: entity.ID{15: 1}}}
+	l := register(t, b, RaftLane(1, 1))
+	register(t, b, RaftLane(2, 1))
+	h := hello{lane: RaftLane(1, 1), nonce: newNonce(), claim: claim{id: "a", cluster: entity.ID{15: 1}}}
 	changed := func(at int) func(nonce) []byte {
 		return func(challenge nonce) []byte {
 			said := spoken(b, challenge, h, dialler)

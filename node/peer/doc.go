@@ -48,7 +48,7 @@
 // every node can claim every id. A dialler who means a certain node compares
 // RemoteID, since addresses move from node to node.
 //
-// A connection is given up when what was sent stays unacknowledged for a second
+// A connection is given up when what was sent stays unacknowledged for two seconds
 // (TCP_USER_TIMEOUT). On Linux that includes a receiver who reads nothing for so
 // long while more is sent than the buffers of the two sockets hold, some
 // megabytes: users keep reading, or are ready to dial again.

@@ -12,7 +12,7 @@ import (
 // Every frame begins with a magic number and the version of the protocol.
 //
 //	challenge   head 5 · nonce 32
-//	hello       head 5 · lane 4 · nonce 32 · claim · proof 32
+//	hello       head 5 · lane 8 · nonce 32 · claim · proof 32
 //	answer      head 5 · status 1 · claim · proof 32
 //	claim       cluster id 16 · length 1 · node id 1…255
 //
@@ -22,7 +22,7 @@ const (
 	version   = 1
 	headBytes = len(magic) + 1
 	maxID     = 255
-	maxFrame  = headBytes + 4 + nonceBytes + 16 + 1 + maxID + sha256.Size
+	maxFrame  = headBytes + 8 + nonceBytes + 16 + 1 + maxID + sha256.Size
 
 	nonceBytes = 32
 )
@@ -72,7 +72,7 @@ func appendHead(dst []byte) []byte { return append(append(dst, magic...), versio
 func appendChallenge(dst []byte, n nonce) []byte { return append(appendHead(dst), n[:]...) }
 
 func appendHello(dst []byte, h *hello) []byte {
-	dst = binary.BigEndian.AppendUint32(appendHead(dst), uint32(h.lane))
+	dst = binary.BigEndian.AppendUint64(appendHead(dst), uint64(h.lane))
 	dst = append(dst, h.nonce[:]...)
 	return appendClaim(dst, &h.claim)
 }
@@ -116,12 +116,12 @@ func readHello(r io.Reader) (h hello, p proof, err error) {
 	if err = readHead(r); err != nil {
 		return h, p, err
 	}
-	var b [4 + nonceBytes]byte
+	var b [8 + nonceBytes]byte
 	if _, err = io.ReadFull(r, b[:]); err != nil {
 		return h, p, err
 	}
-	h.lane = Lane(binary.BigEndian.Uint32(b[:]))
-	h.nonce = nonce(b[4:])
+	h.lane = Lane(binary.BigEndian.Uint64(b[:]))
+	h.nonce = nonce(b[8:])
 	h.claim, p, err = readClaim(r)
 	return h, p, err
 }

@@ -26,7 +26,7 @@ func sampleTalk(t *testing.T) (challenge, said, told []byte) {
 		t.Fatal(err)
 	}
 	cluster := entity.ID{15: 9}
-	h := hello{lane: RaftLane(3), nonce: filled(2), claim: claim{cluster: cluster, id: "a~1"}}
+	h := hello{lane: RaftLane(3, 1), nonce: filled(2), claim: claim{cluster: cluster, id: "a~1"}}
 	a := answer{status: statusNoLane, claim: claim{cluster: cluster, id: "b~2"}}
 
 	talk := newTranscript(key, [bindingBytes]byte{}, filled(1))
@@ -50,14 +50,14 @@ func TestVersion1(t *testing.T) {
 	}{
 		{"challenge", challenge, []string{"54524c5001", strings.Repeat("01", 32)}},
 		{"hello", said, []string{
-			"54524c5001", "00000003", strings.Repeat("02", 32),
+			"54524c5001", "0000000300000001", strings.Repeat("02", 32),
 			"00000000000000000000000000000009", "03", "617e31",
-			"28885def1a16550f91318fd3360f4e0647110112e64ab5fcdf94536a1a6aaca2",
+			"219fa00393c28c8496826dfbb5308883a95aea525e825318fff02ed1ec6e5d88",
 		}},
 		{"answer", told, []string{
 			"54524c5001", "01",
 			"00000000000000000000000000000009", "03", "627e32",
-			"518c7ed2cc84e4f2162f5ced79c5c86a77075e44d9a363f528dd817cca9012a4",
+			"3910b8ce6328b721f166f21284acaf3cc81b39513c3a6adab90852f059a558c4",
 		}},
 	} {
 		t.Run(tc.frame, func(t *testing.T) {
@@ -83,7 +83,7 @@ func TestReadRefuses(t *testing.T) {
 	}{
 		{"another protocol", []byte("GET / HTTP/1.1\r\n\r\n"), errMalformed},
 		{"another version", changed(4, 2), ErrVersion},
-		{"no node id", changed(5+4+32+16, 0), errMalformed},
+		{"no node id", changed(5+8+32+16, 0), errMalformed},
 		{"nothing", nil, io.EOF},
 		{"the end is missing", said[:len(said)-1], io.ErrUnexpectedEOF},
 	} {

@@ -31,21 +31,28 @@ var (
 )
 
 // Lane says what a connection carries.
-type Lane uint32
+type Lane uint64
 
-// LaneRPC carries RPC between nodes.
-const LaneRPC Lane = 1<<32 - 1
+// Lanes that are not of a replica.
+const (
+	LaneRPC Lane = 1<<64 - 1 // calls between nodes
+	LaneAPI Lane = 1<<64 - 2 // requests of clients that another node can answer
+)
 
-// RaftLane carries the Raft messages of a partition. The last partition
-// number, 1<<32 - 1, has none.
-func RaftLane(p entity.Partition) Lane { return Lane(p) }
+// RaftLane carries the Raft messages of a replica: of a partition, and with a
+// number. Two replicas of a partition never share a lane, though a node has
+// them one after the other: what is meant for the first must not reach the second.
+func RaftLane(p entity.Partition, number uint32) Lane { return Lane(p)<<32 | Lane(number) }
 
-// String returns the lane for logs: "rpc", "raft 3".
+// String returns the lane for logs: "rpc", "api", "raft 3#1".
 func (l Lane) String() string {
-	if l == LaneRPC {
+	switch l {
+	case LaneRPC:
 		return "rpc"
+	case LaneAPI:
+		return "api"
 	}
-	return "raft " + strconv.FormatUint(uint64(l), 10)
+	return "raft " + strconv.FormatUint(uint64(l>>32), 10) + "#" + strconv.FormatUint(uint64(l&(1<<32-1)), 10)
 }
 
 const (

@@ -129,7 +129,7 @@ func awaitRefused(t *testing.T, n *Network, r Reason, count uint64) {
 // TestLanes runs RPC and several partitions at once over one port.
 func TestLanes(t *testing.T) {
 	a, b := start(t, config("a")), start(t, config("b"))
-	lanes := []Lane{LaneRPC, RaftLane(entity.System), RaftLane(1), RaftLane(2), RaftLane(8)}
+	lanes := []Lane{LaneRPC, RaftLane(entity.System, 1), RaftLane(1, 1), RaftLane(2, 1), RaftLane(8, 1)}
 	for _, l := range lanes {
 		echo(t, b, l)
 	}
@@ -249,7 +249,7 @@ func TestDiallerChecksCluster(t *testing.T) {
 // after it is closed, and serves again when it is registered again.
 func TestNoLane(t *testing.T) {
 	a, b := start(t, config("a")), start(t, config("b"))
-	l := RaftLane(3)
+	l := RaftLane(3, 1)
 	refuse := func(count uint64) {
 		t.Helper()
 		refuses(t, a, b.Addr().String(), l, ErrNoLane)
@@ -313,20 +313,20 @@ func TestClosedLane(t *testing.T) {
 // away, and no other lane notices.
 func TestSlowLane(t *testing.T) {
 	a, b := start(t, config("a")), start(t, config("b"))
-	slow := register(t, b, RaftLane(1))
-	echo(t, b, RaftLane(2))
+	slow := register(t, b, RaftLane(1, 1))
+	echo(t, b, RaftLane(2, 1))
 	addr := b.Addr().String()
 	for range laneQueue {
-		c, err := a.Dial(t.Context(), addr, RaftLane(1))
+		c, err := a.Dial(t.Context(), addr, RaftLane(1, 1))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
 	}
-	refuses(t, a, addr, RaftLane(1), ErrBusy)
+	refuses(t, a, addr, RaftLane(1, 1), ErrBusy)
 	awaitRefused(t, b, Busy, 1)
 	for range 10 {
-		if _, err := exchange(t.Context(), a, b, RaftLane(2), "text"); err != nil {
+		if _, err := exchange(t.Context(), a, b, RaftLane(2, 1), "text"); err != nil {
 			t.Error(err)
 		}
 	}
@@ -335,7 +335,7 @@ func TestSlowLane(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer in.Close()
-	c, err := a.Dial(t.Context(), addr, RaftLane(1))
+	c, err := a.Dial(t.Context(), addr, RaftLane(1, 1))
 	if err != nil {
 		t.Fatalf("a place was freed, but: %v", err)
 	}
@@ -398,7 +398,7 @@ func TestClosed(t *testing.T) {
 	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("accept: %v", err)
 	}
-	if _, err := b.Lane(RaftLane(1)); !errors.Is(err, net.ErrClosed) {
+	if _, err := b.Lane(RaftLane(1, 1)); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("register: %v", err)
 	}
 	if _, err := b.Dial(t.Context(), a.Addr().String(), LaneRPC); !errors.Is(err, net.ErrClosed) {

@@ -8,7 +8,7 @@ import (
 // unacknowledged is how long sent bytes may stay unacknowledged before the
 // connection counts as broken, where the system can be told. Linux counts the
 // time in which the receiver's window stays shut, too: see the package.
-const unacknowledged = time.Second
+const unacknowledged = 2 * time.Second
 
 // keepAlive finds idle connections to a machine that is gone.
 func keepAlive() net.KeepAliveConfig {

@@ -104,7 +104,7 @@ func TestMutualTLS(t *testing.T) {
 			if got, err := exchange(t.Context(), a, b, LaneRPC, "text"); err != nil || got != "rpc text" {
 				t.Errorf("got %q, %v", got, err)
 			}
-			refuses(t, a, b.Addr().String(), RaftLane(1), ErrNoLane)
+			refuses(t, a, b.Addr().String(), RaftLane(1, 1), ErrNoLane)
 		})
 	}
 }

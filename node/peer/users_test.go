@@ -65,7 +65,7 @@ func group(t *testing.T, networks []*Network, p entity.Partition) ([]*raft.Raft,
 	rafts, machines := make([]*raft.Raft, len(networks)), make([]*counter, len(networks))
 	for i, n := range networks {
 		cfg := transport.DefaultConfig(raft.ServerID(n.cfg.ID))
-		cfg.Stream = raftStream{Listener: register(t, n, RaftLane(p)), network: n, lane: RaftLane(p)}
+		cfg.Stream = raftStream{Listener: register(t, n, RaftLane(p, 1)), network: n, lane: RaftLane(p, 1)}
 		cfg.Resolve = func(_ context.Context, id raft.ServerID) (string, error) { return addresses[id], nil }
 		tr, err := transport.Start(cfg)
 		if err != nil {
@@ -115,7 +115,7 @@ func TestRaft(t *testing.T) {
 			await(t, "all entries everywhere", func() bool { return m.count() >= entries })
 		}
 	}
-	if _, err := networks[0].Lane(RaftLane(1)); err == nil {
+	if _, err := networks[0].Lane(RaftLane(1, 1)); err == nil {
 		t.Error("the lane of a running partition is free")
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 // unacknowledged is how long sent bytes may stay unacknowledged before the
 // connection counts as broken, where the system can be told.
-const unacknowledged = time.Second
+const unacknowledged = 2 * time.Second
 
 // TCP is a stream layer with a port of its own.
 type TCP struct {

@@ -70,6 +70,7 @@ const (
 	NoQuorum   Code = "no_quorum"  // no leader or no majority; the outcome of a write may be unknown
 	Overloaded Code = "overloaded" // a bounded queue is full; nothing was done
 	Timeout    Code = "timeout"    // the deadline passed; the outcome of a write is unknown
+	NotHere    Code = "not_here"   // this node has no replica of the partition; nothing was done
 	Stopping   Code = "stopping"   // the node is shutting down; nothing was done
 	Corrupt    Code = "corrupt"    // stored bytes are not what was written
 	Uncaught   Code = "uncaught"   // nobody classified it
