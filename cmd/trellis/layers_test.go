@@ -46,7 +46,7 @@ var layers = map[string][]string{
 	"raftfsm/transport": vocabulary(),
 
 	"node":        {"node/...", "raftfsm/...", "query/...", "storage/..."},
-	"node/gossip": {"node/placement", "storage/entity", "storage/fault"},
+	"node/gossip": vocabulary(),
 	"node/rpc":    {"node/placement", "raftfsm/command", "storage/entity", "storage/fault"},
 	"node/tasks":  {"raftfsm/command", "query/...", "storage/..."},
 
@@ -76,10 +76,11 @@ var layers = map[string][]string{
 // owners says which packages may import a library that has one owner. What is
 // not listed is free for all.
 var owners = map[string][]string{
-	"github.com/cockroachdb/pebble/": {"storage", "bench/limit"},
-	"github.com/hashicorp/raft":      {"raftfsm", "raftfsm/raftlog", "raftfsm/transport", "node", "bench/limit"},
-	"github.com/fasthttp/router":     {"api", "api/wire"},
-	"github.com/valyala/fasthttp":    {"api", "api/wire", "node/rpc", "bench/..."},
+	"github.com/cockroachdb/pebble/":  {"storage", "bench/limit"},
+	"github.com/hashicorp/raft":       {"raftfsm", "raftfsm/raftlog", "raftfsm/transport", "node", "bench/limit"},
+	"github.com/fasthttp/router":      {"api", "api/wire"},
+	"github.com/hashicorp/memberlist": {"node/gossip"},
+	"github.com/valyala/fasthttp":     {"api", "api/wire", "node/rpc", "bench/..."},
 }
 
 // vocabulary is what a pure package may use, and extra.
