@@ -47,8 +47,8 @@ var layers = map[string][]string{
 
 	"node":        {"node/...", "raftfsm/...", "query/...", "storage/..."},
 	"node/peer":   vocabulary(),
-	"node/gossip": {"node/placement", "storage/entity", "storage/fault"},
-	"node/rpc":    {"node/placement", "raftfsm/command", "storage/entity", "storage/fault"},
+	"node/gossip": vocabulary(),
+	"node/rpc":    {"raftfsm/command", "storage/entity", "storage/fault"},
 	"node/tasks":  {"raftfsm/command", "query/...", "storage/..."},
 
 	"api/wire":        vocabulary("api/auth", "api/inflect"),
@@ -77,10 +77,12 @@ var layers = map[string][]string{
 // owners says which packages may import a library that has one owner. What is
 // not listed is free for all.
 var owners = map[string][]string{
-	"github.com/cockroachdb/pebble/": {"storage", "bench/limit"},
-	"github.com/hashicorp/raft":      {"raftfsm", "raftfsm/raftlog", "raftfsm/transport", "node", "bench/limit"},
-	"github.com/fasthttp/router":     {"api", "api/wire"},
-	"github.com/valyala/fasthttp":    {"api", "api/wire", "node/rpc", "bench/..."},
+	"github.com/cockroachdb/pebble/":  {"storage", "bench/limit"},
+	"github.com/hashicorp/raft":       {"raftfsm", "raftfsm/raftlog", "raftfsm/transport", "node", "bench/limit"},
+	"github.com/fasthttp/router":      {"api", "api/wire"},
+	"github.com/hashicorp/memberlist": {"node/gossip"},
+	"github.com/hashicorp/memberlist": {"node/gossip"},
+	"github.com/valyala/fasthttp":     {"api", "api/wire", "node/rpc", "bench/..."},
 }
 
 // vocabulary is what a pure package may use, and extra.
