@@ -20,7 +20,8 @@ import (
 type Server struct {
 	store *store
 	http  *fasthttp.Server
-	reads int
+	reads int // of single entities
+	keyed int // writes with an idempotency key
 }
 
 // Open makes a server whose journal is in dir; an empty dir keeps nothing.
@@ -41,7 +42,8 @@ func Open(dir string, fault Fault) (*Server, error) {
 	return s, nil
 }
 
-// Serve answers on l until it is closed.
+// Serve answers on l until it is closed. It may be called for several
+// listeners: they are nodes that always agree.
 func (s *Server) Serve(l net.Listener) error { return s.http.Serve(l) }
 
 // Close stops the server.
@@ -70,11 +72,30 @@ func Check(dir string) error {
 func (s *Server) handle(rc *fasthttp.RequestCtx) {
 	s.store.mu.Lock()
 	defer s.store.mu.Unlock()
+	key := string(rc.Request.Header.Peek("Idempotency-Key"))
+	if key == "" {
+		s.route(rc)
+		return
+	}
+	if body, done := s.store.done[key]; done {
+		reply(rc, entities([]*item{{body: body}}))
+		return
+	}
+	s.store.key = key
+	s.route(rc)
+	s.store.key = ""
+	if s.keyed++; s.keyed%every == 0 && (s.store.fault == Mute || s.store.fault == Forget) {
+		rc.HijackSetNoResponse(true)
+		rc.Hijack(func(c net.Conn) { _ = c.Close() })
+	}
+}
+
+func (s *Server) route(rc *fasthttp.RequestCtx) {
 	path := strings.Split(strings.Trim(string(rc.Path()), "/"), "/")
 	method := string(rc.Method())
 	switch {
 	case path[0] == "status":
-		reply(rc, `"status":{}`)
+		reply(rc, fmt.Sprintf(`"status":{"node":{"partitions":[{"partition":1,"role":"leader","term":1,"applied":%d}]}}`, s.store.writes))
 	case path[0] == "metrics":
 		rc.SetBodyString("# TYPE go_memstats_mallocs_total counter\ngo_memstats_mallocs_total 12345\n")
 	case path[0] == "management" && path[1] == "token", len(path) == 3 && path[2] == "token":
@@ -197,6 +218,7 @@ func (s *Server) single(rc *fasthttp.RequestCtx, method, collection, selector st
 		if s.reads++; s.store.fault == Wrong && s.reads%every == 0 {
 			e = s.store.order[collection][0]
 		}
+		e = s.outdated(rc, e)
 	case "PUT":
 		var body object
 		if err := json.Unmarshal(rc.PostBody(), &body); err != nil {
@@ -222,4 +244,18 @@ func (s *Server) single(rc *fasthttp.RequestCtx, method, collection, selector st
 		return
 	}
 	reply(rc, entities([]*item{e}))
+}
+
+// outdated gives what a read sees: the entity, or its state before the last
+// write if that is the promise to break.
+func (s *Server) outdated(rc *fasthttp.RequestCtx, e *item) *item {
+	stale := string(rc.Request.Header.Peek("X-Trellis-Consistency")) == "stale"
+	if stale {
+		rc.Response.Header.Set("X-Trellis-Staleness-Ms", "0")
+	}
+	struck := s.store.fault == Stale && !stale && s.reads%5 == 0 || s.store.fault == Young && stale
+	if struck && e.before != nil {
+		return &item{body: e.before}
+	}
+	return e
 }
