@@ -61,7 +61,10 @@ func (s *Server) Close() error {
 }
 
 // Check reads the journal in dir as a start would.
-func Check(dir string) error {
+func Check(dir string, fault Fault) error {
+	if fault == Dirty {
+		return errors.New("something is wrong")
+	}
 	st, err := openStore(filepath.Join(dir, "journal"), None)
 	if err != nil {
 		return err
@@ -107,13 +110,13 @@ func (s *Server) route(rc *fasthttp.RequestCtx) {
 	case len(path) == 3 && path[2] == "credentials":
 		reply(rc, `"credentials":{"client_id":"id","client_secret":"secret"}`)
 	case len(path) == 2:
-		s.root(rc)
+		s.root(rc, path[1]+"/")
 	case len(path) == 3 && method == "POST":
-		s.post(rc, path[2])
+		s.post(rc, path[1]+"/"+path[2])
 	case len(path) == 3 && method == "GET":
-		s.list(rc, path[2])
+		s.list(rc, path[1]+"/"+path[2])
 	case len(path) == 4:
-		s.single(rc, method, path[2], path[3])
+		s.single(rc, method, path[1]+"/"+path[2], path[3])
 	default:
 		refuse(rc, 404, "service_resource_not_found")
 	}
@@ -155,10 +158,19 @@ func entities(items []*item) string {
 	return b.String()
 }
 
-func (s *Server) root(rc *fasthttp.RequestCtx) {
+// root tells what the application has whose collections begin with prefix.
+func (s *Server) root(rc *fasthttp.RequestCtx, prefix string) {
 	var parts []string
-	for name, list := range s.store.order {
-		parts = append(parts, fmt.Sprintf(`%q:{"name":%q,"count":%d}`, name, name, len(list)))
+	extra := 0
+	if s.store.fault == Count {
+		extra = 1
+	}
+	for full, list := range s.store.order {
+		name, ok := strings.CutPrefix(full, prefix)
+		if !ok {
+			continue
+		}
+		parts = append(parts, fmt.Sprintf(`%q:{"name":%q,"count":%d}`, name, name, len(list)+extra))
 	}
 	reply(rc, `"entities":[{"metadata":{"collections":{`+strings.Join(parts, ",")+`}}}]`)
 }

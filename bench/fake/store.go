@@ -32,6 +32,8 @@ const (
 	Young  Fault = "young"  // answers stale reads with an older state than it says
 	Mute   Fault = "mute"   // does not answer some writes: no promise is broken
 	Forget Fault = "forget" // does the same, and takes the retry for another write
+	Count  Fault = "count"  // counts an entity too many
+	Dirty  Fault = "dirty"  // its check finds something
 )
 
 // every is how often a fault strikes.

@@ -107,6 +107,16 @@ type Counts struct {
 	Uncaught   int // answers of 5xx that do not say "try again"
 }
 
+// Add adds the sums of another history.
+func (c *Counts) Add(o Counts) {
+	c.Operations += o.Operations
+	c.Unknown += o.Unknown
+	c.Refused += o.Refused
+	c.Stale += o.Stale
+	c.Retried += o.Retried
+	c.Uncaught += o.Uncaught
+}
+
 // History is what was recorded.
 type History struct {
 	Ops    []Op

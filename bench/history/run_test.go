@@ -38,7 +38,7 @@ func serve(t *testing.T, dir string, fault fake.Fault, nodes int) (addrs []strin
 // does not depend on the speed of the machine.
 func config(addrs []string, clients, operations int) Config {
 	c := DefaultConfig()
-	c.Apps = []client.Target{{Org: "o", App: "a", Token: "t"}} // the fake has one application
+	c.Apps = []client.Target{{Org: "o", App: "a", Token: "t"}, {Org: "o", App: "b", Token: "t"}}
 	c.Nodes, c.Collection, c.Clients, c.Operations, c.Seed = addrs, "things", clients, operations, 1
 	c.HotKeys, c.PerKey, c.Page = 4, 120, 3
 	c.Attempt, c.GiveUp = 20*time.Second, time.Minute
@@ -53,6 +53,16 @@ func record(t *testing.T, c Config) *Recorder {
 	}
 	r.Run(t.Context())
 	return r
+}
+
+// verify walks both applications through the first node.
+func verify(t *testing.T, r *Recorder) {
+	t.Helper()
+	for app := range r.cfg.Apps {
+		if _, err := r.Verify(app, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // complaints is all that is wrong with a history.
@@ -78,6 +88,7 @@ func TestPromisesThatAreKeptPass(t *testing.T) {
 			addrs, stop := serve(t, "", fault, 3)
 			defer stop()
 			r := record(t, config(addrs, 6, 150))
+			verify(t, r)
 			var listings []Listing
 			for node := range addrs {
 				l, err := r.Verify(0, node)
@@ -128,9 +139,7 @@ func TestBrokenPromisesAreCaught(t *testing.T) {
 			if fault == fake.Young {
 				overtake(r)
 			}
-			if _, err := r.Verify(0, 0); err != nil {
-				t.Fatal(err)
-			}
+			verify(t, r)
 			h := r.History()
 			if all := complaints(t, h); !slices.ContainsFunc(all, func(s string) bool { return strings.Contains(s, want) }) {
 				t.Errorf("want %q, there is %q", want, all)
@@ -163,9 +172,7 @@ func TestAcknowledgedWritesThatAreGoneAreCaught(t *testing.T) {
 			addrs, stop = serve(t, dir, fake.None, 1)
 			defer stop()
 			r.cfg.Nodes = addrs
-			if _, err := r.Verify(0, 0); err != nil {
-				t.Fatal(err)
-			}
+			verify(t, r)
 			all := complaints(t, r.History())
 			if want == "" && len(all) > 0 || want != "" && !slices.ContainsFunc(all, func(s string) bool { return strings.Contains(s, want) }) {
 				t.Errorf("want %q, there is %q", want, all)
