@@ -48,7 +48,7 @@ func step(state uint64, o Op) (possible bool, next uint64) {
 	case o.Kind == Create:
 		return true, state
 	case o.Outcome == Done: // a delete, as all that follow
-		return state != Absent && state == o.Value, Absent
+		return state != Absent && (state == o.Value || o.Value == Something), Absent
 	case o.Outcome == Refused:
 		return state == Absent, Absent
 	}

@@ -32,6 +32,8 @@ func TestHistoriesAreJudged(t *testing.T) {
 		{"refused though free", []Op{op(1, Create, Refused, 8, 2, 3)}, false},
 		{"delete of what is not there", []Op{op(0, Delete, Done, 7, 0, 1)}, false},
 		{"delete of another state", []Op{op(0, Update, Done, 7, 0, 1), op(0, Delete, Done, 6, 2, 3)}, false},
+		{"delete of something", []Op{op(0, Update, Done, 7, 0, 1), op(0, Delete, Done, Something, 2, 3), op(0, Read, Done, Absent, 4, 5)}, true},
+		{"delete of something that is not there", []Op{op(0, Delete, Done, Something, 2, 3)}, false},
 		{"delete refused though there", []Op{op(0, Update, Done, 7, 0, 1), op(0, Delete, Refused, 0, 2, 3)}, false},
 		{"deleted comes back", []Op{op(0, Update, Done, 7, 0, 1), op(0, Delete, Done, 7, 2, 3), op(0, Read, Done, 7, 4, 5)}, false},
 		{"unknown happens late", []Op{op(0, Update, Unknown, 7, 0, 0), op(1, Read, Done, Absent, 5, 6), op(1, Read, Done, 7, 7, 8)}, true},

@@ -31,8 +31,12 @@ const (
 	Unknown         // a write that may or may not happen, now or later
 )
 
-// Absent is the value of a key that is not there.
-const Absent uint64 = 0
+// Absent is the value of a key that is not there, Something that of a deleted
+// one of which the answer does not tell.
+const (
+	Absent    uint64 = 0
+	Something uint64 = 1<<64 - 1
+)
 
 // Op is one operation on one key.
 type Op struct {
@@ -74,6 +78,9 @@ func (o Op) String() string {
 func valueText(v uint64) string {
 	if v == Absent {
 		return "absent"
+	}
+	if v == Something {
+		return "something"
 	}
 	return fmt.Sprintf("%d.%d", v>>clientShift, v&(1<<clientShift-1))
 }

@@ -32,6 +32,7 @@ type Config struct {
 	Attempt    time.Duration // time for one request, or a little more
 	GiveUp     time.Duration // time for an operation with all its attempts
 	Operations int           // per client; 0 is until the context ends
+	Think      time.Duration // longest pause between operations; 0 is none
 }
 
 // DefaultConfig is a working configuration but for applications, nodes and
@@ -59,8 +60,9 @@ func NewRecorder(cfg Config) (*Recorder, error) {
 		return nil, fmt.Errorf("history: %d clients", cfg.Clients)
 	case m.Read+m.Create+m.Update+m.Delete+m.Walk+m.Stale < 1 || min(m.Read, m.Create, m.Update, m.Delete, m.Walk, m.Stale) < 0:
 		return nil, fmt.Errorf("history: mix %+v", m)
-	case cfg.HotKeys < 1 || cfg.PerKey < 1 || cfg.Attempt <= 0 || cfg.GiveUp <= 0:
-		return nil, fmt.Errorf("history: %d hot keys of %d operations, attempts of %s, giving up after %s", cfg.HotKeys, cfg.PerKey, cfg.Attempt, cfg.GiveUp)
+	case cfg.HotKeys < 1 || cfg.PerKey < 1 || cfg.Attempt <= 0 || cfg.GiveUp <= 0 || cfg.Think < 0:
+		return nil, fmt.Errorf("history: %d hot keys of %d operations, attempts of %s, giving up after %s, thinking for %s",
+			cfg.HotKeys, cfg.PerKey, cfg.Attempt, cfg.GiveUp, cfg.Think)
 	}
 	cfg.Page = cmp.Or(cfg.Page, 20)
 	return &Recorder{cfg: cfg, began: time.Now(), keys: newKeyset(len(cfg.Apps), cfg.HotKeys, cfg.PerKey)}, nil

@@ -72,6 +72,9 @@ func (s *session) run(ctx context.Context) {
 			s.attach(s.home())
 		}
 		s.operate(ctx)
+		if s.r.cfg.Think > 0 {
+			s.pause(ctx, time.Duration(s.rng.Int64N(int64(s.r.cfg.Think))))
+		}
 	}
 }
 
@@ -118,10 +121,14 @@ func (s *session) path(k *key, addressed bool) string {
 
 // sleep waits a little between attempts.
 func (s *session) sleep(ctx context.Context) {
-	nap := time.NewTimer(shortestNap + time.Duration(s.rng.Int64N(int64(longestNap-shortestNap))))
-	defer nap.Stop()
+	s.pause(ctx, shortestNap+time.Duration(s.rng.Int64N(int64(longestNap-shortestNap))))
+}
+
+func (s *session) pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
 	select {
-	case <-nap.C:
+	case <-timer.C:
 	case <-ctx.Done():
 	}
 }
@@ -218,6 +225,11 @@ func (s *session) settle(op *Op, k *key, answer reply) {
 		op.Outcome = Done
 		e, err := one(answer.body, k.name)
 		switch {
+		case op.Attempts > 1:
+			// The answer to a retry has the entity as it is by now, or next to nothing of one that is gone.
+			if op.Kind == Delete {
+				op.Value = Something
+			}
 		case err != nil:
 			s.violate("%s of %s: %v", op.Kind, op.Key, err)
 		case op.Kind == Delete:

@@ -17,11 +17,10 @@ import (
 // Listing is a collection as a walk over all its pages showed it, in order.
 type Listing []stored
 
-// page is one page of a walk and when it was asked for.
+// page is one page of a walk.
 type page struct {
-	entities     []stored
-	cursor       string
-	call, answer time.Duration
+	entities []stored
+	cursor   string
 }
 
 // readPage decodes an answer.
