@@ -23,6 +23,7 @@ type failover struct {
 	down    time.Duration
 	settle  time.Duration
 	clients int
+	think   time.Duration
 	decide  time.Duration
 	out     io.Writer
 }
@@ -51,6 +52,7 @@ func failoverCommand() *cobra.Command {
 	flags.DurationVar(&f.down, "down", 3*time.Second, "how long a killed node stays down")
 	flags.DurationVar(&f.settle, "settle", 2*time.Second, "time between ready and the next kill")
 	flags.IntVar(&f.clients, "clients", 12, "clients at a time")
+	flags.DurationVar(&f.think, "think", 6*time.Millisecond, "longest pause of a client between two operations: clients share the machine with the nodes")
 	flags.DurationVar(&f.decide, "decide", 20*time.Second, "how long the checker may take for one key")
 	return c
 }
@@ -77,6 +79,7 @@ func (f *failover) run(ctx context.Context) (err error) {
 	}
 	cfg := history.DefaultConfig()
 	cfg.Apps, cfg.Nodes, cfg.Clients, cfg.Seed = apps, f.stand.cluster.Addrs(), f.clients, f.stand.seed
+	cfg.Think = f.think
 	cfg.Collection, cfg.Mix = "failovers", history.Mix{Update: 90, Read: 10}
 	recorder, err := history.NewRecorder(cfg)
 	if err != nil {

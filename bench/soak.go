@@ -30,6 +30,7 @@ type soaker struct {
 	fresh     bool
 	apps      int
 	clients   int
+	think     time.Duration
 	decide    time.Duration // for the checker, a key
 	agree     time.Duration
 	keepGoing bool
@@ -72,6 +73,7 @@ func soakCommand() *cobra.Command {
 	f.BoolVar(&s.fresh, "fresh", false, "a new cluster for each schedule, instead of one that is stopped and started again")
 	f.IntVar(&s.apps, "apps", 2, "applications")
 	f.IntVar(&s.clients, "clients", 9, "clients at a time")
+	f.DurationVar(&s.think, "think", 6*time.Millisecond, "longest pause of a client between two operations: clients share the machine with the nodes")
 	f.DurationVar(&s.decide, "decide", 20*time.Second, "how long the checker may take for one key")
 	f.DurationVar(&s.agree, "agree", 30*time.Second, "how long nodes may take to agree, and to take writes, after the last fault is healed")
 	f.BoolVar(&s.keepGoing, "keep-going", false, "go on after a schedule that failed")
@@ -124,6 +126,7 @@ func (s *soaker) schedule(ctx context.Context, number int) error {
 	}
 	cfg := history.DefaultConfig()
 	cfg.Apps, cfg.Nodes, cfg.Clients, cfg.Seed = s.stand.apps, s.stand.cluster.Addrs(), s.clients, rng.Uint64()
+	cfg.Think = s.think
 	cfg.Collection = fmt.Sprintf("schedule%ds", number)
 	recorder, err := history.NewRecorder(cfg)
 	if err != nil {
@@ -162,8 +165,8 @@ func (s *soaker) schedule(ctx context.Context, number int) error {
 // recovery is how long it took after the last fault.
 type recovery struct{ ready, writing time.Duration }
 
-// torment lets clients work and the strikes strike, heals, and waits until all
-// nodes serve again. Gaps go into the table.
+// torment lets clients work and the strikes strike, and waits until all nodes
+// serve again. Gaps go into the table.
 func (s *soaker) torment(ctx context.Context, recorder *history.Recorder, strikes []plan.Strike) (times recovery, err error) {
 	working, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -185,14 +188,14 @@ func (s *soaker) torment(ctx context.Context, recorder *history.Recorder, strike
 	for _, w := range windows {
 		w.to = min(w.to, end)
 		gap := s.gaps.add(h, w, s.apps)
-		fmt.Fprintf(s.out, "  %6.2fs %-28s healed %6.2fs, longest time without a write %s\n", w.struck.Seconds(), w.what, w.healed.Seconds(), gap.Round(time.Millisecond))
+		fmt.Fprintf(s.out, "  %6.2fs to %6.2fs  %-36s longest time without a write %s\n", w.struck.Seconds(), w.healed.Seconds(), w.what, gap.Round(time.Millisecond))
 	}
 	return times, err
 }
 
 // strike carries out the strikes at their times and says when they struck.
 func (s *soaker) strike(ctx context.Context, recorder *history.Recorder, strikes []plan.Strike) ([]window, error) {
-	hand := striker{cluster: s.stand.cluster, leader: cluster.FindLeader, partition: cluster.AnyPartition}
+	hand := &striker{cluster: s.stand.cluster, leader: cluster.FindLeader, partition: cluster.AnyPartition}
 	var windows []window
 	for i, strike := range strikes {
 		if err := sleep(ctx, max(strike.At-recorder.Now(), s.duration/20)); err != nil {
@@ -224,15 +227,10 @@ func (s *soaker) strike(ctx context.Context, recorder *history.Recorder, strikes
 // are opened and the collection is made before.
 func warmUp(until time.Duration) time.Duration { return until / 4 }
 
-// recover heals everything and waits until all nodes are ready and take writes.
+// recover waits until all nodes are ready and take writes. Each strike healed
+// what it did.
 func (s *soaker) recover(ctx context.Context) (recovery, error) {
 	begin := time.Now()
-	s.stand.cluster.Heal()
-	for i := range s.stand.nodes {
-		if err := s.stand.cluster.Resume(i); err != nil {
-			return recovery{}, err
-		}
-	}
 	if err := s.stand.start(ctx); err != nil {
 		return recovery{}, fmt.Errorf("after the last fault: %w", err)
 	}

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/trellisdb/trellis/bench/cluster"
 	"github.com/trellisdb/trellis/bench/fake"
 	"github.com/trellisdb/trellis/bench/history"
 	"github.com/trellisdb/trellis/bench/plan"
@@ -79,5 +81,50 @@ func TestGapsAreHeldToTheirGoals(t *testing.T) {
 	g.print(&out, 3)
 	if !strings.Contains(out.String(), "| kill leader | 1 | 3s | 3s | 2.5s | 1 |") {
 		t.Errorf("printed:\n%s", out.String())
+	}
+}
+
+func TestVictimsAreNodesAndTheFollowerIsAnother(t *testing.T) {
+	for nodes := 1; nodes <= 5; nodes++ {
+		c, err := cluster.New(t.Context(), cluster.Config{Nodes: nodes})
+		if err != nil {
+			t.Fatal(err)
+		}
+		unknown := func([][]cluster.Replica, int) (int, bool) { return 0, false }
+		known := func([][]cluster.Replica, int) (int, bool) { return nodes - 1, true }
+		seen := make(map[int]bool)
+		for pick := range uint64(60) {
+			s := striker{cluster: c, leader: known}
+			v := s.choose(plan.Strike{Pick: pick})
+			if v.leader != nodes-1 || v.guessed || v.follower < 0 || v.follower >= nodes || nodes > 1 && v.follower == v.leader {
+				t.Fatalf("%d nodes, pick %d: %+v", nodes, pick, v)
+			}
+			seen[v.follower] = true
+			s.leader = unknown
+			if v := s.choose(plan.Strike{Pick: pick}); !v.guessed || v.leader >= nodes || !strings.Contains(v.describe(plan.KillLeader), "a guess") {
+				t.Fatalf("%d nodes, pick %d: %+v", nodes, pick, v)
+			}
+		}
+		if want := max(1, nodes-1); len(seen) != want {
+			t.Errorf("%d nodes: %d followers were ever struck, want %d", nodes, len(seen), want)
+		}
+	}
+}
+
+func TestEveryFaultCanBeBroughtAbout(t *testing.T) {
+	c, err := cluster.New(t.Context(), cluster.Config{Nodes: 3, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &striker{cluster: c}
+	for _, k := range plan.Kinds() {
+		switch k {
+		case plan.RollingRestart, plan.FlapLink, plan.Split: // last for a time of their own
+			continue
+		}
+		// No node runs and there is no network: a fault of one is refused, all others do nothing.
+		if err := s.begin(victim{leader: 0, follower: 1}, k); err != nil && !errors.Is(err, cluster.ErrNoNetwork) {
+			t.Errorf("%s: %v", k, err)
+		}
 	}
 }

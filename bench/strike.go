@@ -44,67 +44,82 @@ func (s *striker) choose(strike plan.Strike) victim {
 // whom it struck. It heals also if ctx ends meanwhile.
 func (s *striker) inflict(ctx context.Context, strike plan.Strike) (what string, err error) {
 	v := s.choose(strike)
-	what = fmt.Sprintf("%s (node %d)", strike.Kind, v.leader)
-	if v.guessed {
-		what = fmt.Sprintf("%s (node %d, a guess)", strike.Kind, v.leader)
-	}
-	c := s.cluster
-	begin, heal := func() error { return nil }, func() error { c.Heal(); return nil }
+	what = v.describe(strike.Kind)
 	switch strike.Kind {
-	case plan.KillFollower, plan.PauseFollower, plan.IsolateFollower, plan.WipeFollower:
-		what = fmt.Sprintf("%s (node %d)", strike.Kind, v.follower)
-	}
-	switch strike.Kind {
-	case plan.KillLeader:
-		begin, heal = func() error { return c.Kill(v.leader) }, c.StartAll
-	case plan.KillFollower:
-		begin, heal = func() error { return c.Kill(v.follower) }, c.StartAll
-	case plan.WipeFollower:
-		begin, heal = func() error { return errors.Join(c.Kill(v.follower), c.Wipe(v.follower)) }, c.StartAll
-	case plan.KillAll:
-		what = string(strike.Kind)
-		begin, heal = s.killAll, c.StartAll
-	case plan.PauseLeader:
-		begin, heal = func() error { return c.Pause(v.leader) }, func() error { return c.Resume(v.leader) }
-	case plan.PauseFollower:
-		begin, heal = func() error { return c.Pause(v.follower) }, func() error { return c.Resume(v.follower) }
 	case plan.RollingRestart:
-		return string(strike.Kind), s.rollingRestart(ctx)
-	case plan.IsolateLeader:
-		begin = func() error { return c.Isolate(v.leader) }
-	case plan.IsolateFollower:
-		begin = func() error { return c.Isolate(v.follower) }
-	case plan.MuteLeader:
-		begin = func() error { return s.oneWay(v.leader, c.CutOneWay) }
-	case plan.DeafLeader:
-		begin = func() error { return s.oneWay(v.leader, func(a, b int) error { return c.CutOneWay(b, a) }) }
-	case plan.CutLink:
-		what = fmt.Sprintf("%s (%d to %d)", strike.Kind, v.leader, v.follower)
-		begin = func() error { return c.Cut(v.leader, v.follower) }
+		return what, s.rollingRestart(ctx)
 	case plan.FlapLink:
-		what = fmt.Sprintf("%s (%d to %d)", strike.Kind, v.leader, v.follower)
 		return what, s.flap(ctx, v, strike)
 	case plan.Split:
-		what = string(strike.Kind)
 		return what, s.split(ctx, strike)
-	case plan.SlowLeader:
-		begin = func() error { return c.Slow(v.leader, 100*time.Millisecond, 30*time.Millisecond, 0) }
-	case plan.Lossy:
-		what = string(strike.Kind)
-		begin = func() error {
-			return c.Everywhere(mesh.Rule{Loss: 0.1, Duplicate: 0.05, Delay: 2 * time.Millisecond, Jitter: 2 * time.Millisecond})
-		}
-	case plan.Narrow:
-		what = string(strike.Kind)
-		begin = func() error { return c.Everywhere(mesh.Rule{BitsPerSecond: 1_000_000}) }
-	default:
-		return "", fmt.Errorf("no way to bring about %q", strike.Kind)
 	}
-	err = begin()
-	if err == nil {
+	if err = s.begin(v, strike.Kind); err == nil {
 		err = sleep(ctx, strike.For)
 	}
-	return what, errors.Join(err, heal())
+	return what, errors.Join(err, s.heal())
+}
+
+// describe names a strike and whom it struck.
+func (v victim) describe(k plan.Kind) string {
+	guess := ""
+	if v.guessed {
+		guess = ", a guess"
+	}
+	switch k {
+	case plan.KillAll, plan.RollingRestart, plan.Split, plan.Lossy, plan.Narrow:
+		return string(k)
+	case plan.CutLink, plan.FlapLink:
+		return fmt.Sprintf("%s (%d to %d%s)", k, v.leader, v.follower, guess)
+	case plan.KillFollower, plan.PauseFollower, plan.IsolateFollower, plan.WipeFollower:
+		return fmt.Sprintf("%s (node %d%s)", k, v.follower, guess)
+	}
+	return fmt.Sprintf("%s (node %d%s)", k, v.leader, guess)
+}
+
+// begin brings about a fault that lasts until heal.
+func (s *striker) begin(v victim, k plan.Kind) error {
+	c := s.cluster
+	switch k {
+	case plan.KillLeader:
+		return c.Kill(v.leader)
+	case plan.KillFollower:
+		return c.Kill(v.follower)
+	case plan.WipeFollower:
+		return errors.Join(c.Kill(v.follower), c.Wipe(v.follower))
+	case plan.KillAll:
+		return s.killAll()
+	case plan.PauseLeader:
+		return c.Pause(v.leader)
+	case plan.PauseFollower:
+		return c.Pause(v.follower)
+	case plan.IsolateLeader:
+		return c.Isolate(v.leader)
+	case plan.IsolateFollower:
+		return c.Isolate(v.follower)
+	case plan.MuteLeader:
+		return s.oneWay(v.leader, c.CutOneWay)
+	case plan.DeafLeader:
+		return s.oneWay(v.leader, func(leader, other int) error { return c.CutOneWay(other, leader) })
+	case plan.CutLink:
+		return c.Cut(v.leader, v.follower)
+	case plan.SlowLeader:
+		return c.Slow(v.leader, 100*time.Millisecond, 30*time.Millisecond, 0)
+	case plan.Lossy:
+		return c.Everywhere(mesh.Rule{Loss: 0.1, Duplicate: 0.05, Delay: 2 * time.Millisecond, Jitter: 2 * time.Millisecond})
+	case plan.Narrow:
+		return c.Everywhere(mesh.Rule{BitsPerSecond: 1_000_000})
+	}
+	return fmt.Errorf("no way to bring about %q", k)
+}
+
+// heal ends every fault: links are whole, nodes run and are not paused.
+func (s *striker) heal() error {
+	s.cluster.Heal()
+	var err error
+	for i := range s.cluster.Nodes() {
+		err = errors.Join(err, s.cluster.Resume(i))
+	}
+	return errors.Join(err, s.cluster.StartAll())
 }
 
 func (s *striker) killAll() error {
