@@ -4,10 +4,10 @@ GO ?= go
 GOLANGCI ?= golangci-lint
 # Packages with goroutines of their own: the race detector runs over these in CI. The harness as a whole is left out: its tests
 # count what a server does in a given time.
-RACE ?= ./storage ./raftfsm/... ./node/... ./api/... ./bench/client ./bench/crash ./bench/load ./bench/workload
+RACE ?= ./storage ./raftfsm/... ./node/... ./api/... ./bench/client ./bench/cluster ./bench/crash ./bench/history ./bench/load ./bench/mesh ./bench/workload
 FUZZTIME ?= 30s
 
-.PHONY: build check format vet lint layers test race fuzz bench
+.PHONY: build check format vet lint layers test race fuzz bench soak soak-short
 
 build:
 	$(GO) build -trimpath -o trellis ./cmd/trellis
@@ -38,3 +38,10 @@ fuzz:
 
 bench:
 	$(GO) run ./bench run
+
+# Faults strike a cluster of three for hours; SOAK adds flags, such as SOAK=--netns for faults of the network (as root).
+soak:
+	$(GO) run ./bench soak --schedules 100 $(SOAK)
+
+soak-short:
+	$(GO) run ./bench soak --schedules 20 --duration 20s $(SOAK)

@@ -6,6 +6,8 @@
 //	go run ./bench cities   a real data set, paged while others write, restarted
 //	go run ./bench kill     kill -9 under load, then every acknowledged write
 //	go run ./bench damage   a flipped byte or a torn tail must be noticed
+//	go run ./bench soak     faults strike a cluster under load, every promise is checked
+//	go run ./bench failover the leader killed again and again: how long writes wait
 //
 // It speaks HTTP and imports nothing of the server. README.md beside it says
 // how to read what it prints.
@@ -39,6 +41,6 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	c.AddCommand(runCommand(), loadCommand(), citiesCommand(), killCommand(), damageCommand(), limitCommand())
+	c.AddCommand(runCommand(), loadCommand(), citiesCommand(), killCommand(), damageCommand(), soakCommand(), failoverCommand(), limitCommand())
 	return c
 }

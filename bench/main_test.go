@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 		case "serve":
 			err = serveFake(os.Args[2:])
 		case "check":
-			err = fake.Check(os.Args[3])
+			err = fake.Check(os.Args[3], fake.Fault(os.Getenv(faultVariable)))
 		case "limit":
 			main()
 		default:
@@ -51,6 +51,9 @@ func TestMain(m *testing.M) {
 func serveFake(args []string) error {
 	f := flag.NewFlagSet("serve", flag.ContinueOnError)
 	dir, addr := f.String("data-dir", "", ""), f.String("http-addr", "", "")
+	for _, name := range []string{"node-id", "cluster-addr", "gossip-addr"} {
+		f.String(name, "", "") // the fake is a cluster of one
+	}
 	if err := f.Parse(args); err != nil {
 		return err
 	}

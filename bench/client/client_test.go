@@ -97,6 +97,25 @@ func TestChunkedAnswersAndAnswersWithoutBody(t *testing.T) {
 	}
 }
 
+func TestHeadersAreSentAndWatched(t *testing.T) {
+	addr, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if k := r.Header.Get("Idempotency-Key"); k != "" {
+			w.Header().Set("X-Trellis-Age", k)
+		}
+	})
+	c, target := open(t, addr), Target{Addr: "elsewhere:1"}.At(addr)
+	c.Watch("X-Trellis-Age")
+	for _, want := range []string{"k1", ""} {
+		var headers []string
+		if want != "" {
+			headers = []string{"Idempotency-Key: " + want, "X-Other: y"}
+		}
+		if status, _, err := c.Do(target.Request("POST", "/", []byte("{}"), headers...)); err != nil || status != 200 || c.Watched() != want {
+			t.Errorf("%d %v, watched %q, want %q", status, err, c.Watched(), want)
+		}
+	}
+}
+
 func TestConnectionClosedByTheServerIsOpenedAgain(t *testing.T) {
 	addr, opened := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") })
 	c := open(t, addr)

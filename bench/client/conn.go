@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -31,6 +32,8 @@ type Conn struct {
 	br      *bufio.Reader
 	body    []byte
 	renewed time.Time
+	watched string // lower-case name of the header to keep
+	seen    string // its value in the last answer
 }
 
 // NewConn returns a connection to addr, not yet open. A request that takes
@@ -38,6 +41,12 @@ type Conn struct {
 func NewConn(addr string, timeout time.Duration) *Conn {
 	return &Conn{addr: addr, timeout: timeout, renewal: min(seldomRenewed, timeout/2)}
 }
+
+// Watch makes Do keep one header of each answer for Watched.
+func (c *Conn) Watch(header string) { c.watched = strings.ToLower(header) }
+
+// Watched is the value of the watched header in the last answer, or "".
+func (c *Conn) Watched() string { return c.seen }
 
 // Close closes the connection; the next request opens a new one.
 func (c *Conn) Close() error {
@@ -120,7 +129,7 @@ func (c *Conn) read(head bool) (status int, keep bool, err error) {
 		return 0, false, fmt.Errorf("not a status line: %.40q", l)
 	}
 	length, chunked := -1, false
-	keep = l[7] == '1'
+	keep, c.seen = l[7] == '1', ""
 	for {
 		l, err := c.line()
 		if err != nil {
@@ -128,6 +137,11 @@ func (c *Conn) read(head bool) (status int, keep bool, err error) {
 		}
 		if len(l) == 0 {
 			break
+		}
+		if c.watched != "" {
+			if v, ok := header(l, c.watched); ok {
+				c.seen = string(v)
+			}
 		}
 		switch l[0] | 0x20 {
 		case 'c':
@@ -209,8 +223,9 @@ func (c *Conn) readChunks() error {
 }
 
 // AppendRequest appends an HTTP/1.1 request. An empty token sends no
-// Authorization, a nil body no Content-Type.
-func AppendRequest(dst []byte, method, path, host, token string, body []byte) []byte {
+// Authorization, a nil body no Content-Type. Further headers are whole lines,
+// "Name: value".
+func AppendRequest(dst []byte, method, path, host, token string, body []byte, headers ...string) []byte {
 	dst = append(dst, method...)
 	dst = append(dst, ' ')
 	dst = append(dst, path...)
@@ -219,6 +234,10 @@ func AppendRequest(dst []byte, method, path, host, token string, body []byte) []
 	if token != "" {
 		dst = append(dst, "\r\nAuthorization: Bearer "...)
 		dst = append(dst, token...)
+	}
+	for _, h := range headers {
+		dst = append(dst, "\r\n"...)
+		dst = append(dst, h...)
 	}
 	if body != nil {
 		dst = append(dst, "\r\nContent-Type: application/json\r\nContent-Length: "...)

@@ -30,9 +30,16 @@ func (t Target) Path(segments ...string) string {
 	return b.String()
 }
 
-// Request prepares the bytes of a request to path.
-func (t Target) Request(method, path string, body []byte) []byte {
-	return AppendRequest(nil, method, path, t.Addr, t.Token, body)
+// Request prepares the bytes of a request to path, with further headers as
+// whole lines.
+func (t Target) Request(method, path string, body []byte, headers ...string) []byte {
+	return AppendRequest(nil, method, path, t.Addr, t.Token, body, headers...)
+}
+
+// At is the same application on another node.
+func (t Target) At(addr string) Target {
+	t.Addr = addr
+	return t
 }
 
 // StatusError is an answer that is not 2xx where one was needed.

@@ -20,7 +20,8 @@ import (
 type Server struct {
 	store *store
 	http  *fasthttp.Server
-	reads int
+	reads int // of single entities
+	keyed int // writes with an idempotency key
 }
 
 // Open makes a server whose journal is in dir; an empty dir keeps nothing.
@@ -41,7 +42,8 @@ func Open(dir string, fault Fault) (*Server, error) {
 	return s, nil
 }
 
-// Serve answers on l until it is closed.
+// Serve answers on l until it is closed. It may be called for several
+// listeners: they are nodes that always agree.
 func (s *Server) Serve(l net.Listener) error { return s.http.Serve(l) }
 
 // Close stops the server.
@@ -59,7 +61,10 @@ func (s *Server) Close() error {
 }
 
 // Check reads the journal in dir as a start would.
-func Check(dir string) error {
+func Check(dir string, fault Fault) error {
+	if fault == Dirty {
+		return errors.New("something is wrong")
+	}
 	st, err := openStore(filepath.Join(dir, "journal"), None)
 	if err != nil {
 		return err
@@ -70,11 +75,30 @@ func Check(dir string) error {
 func (s *Server) handle(rc *fasthttp.RequestCtx) {
 	s.store.mu.Lock()
 	defer s.store.mu.Unlock()
+	key := string(rc.Request.Header.Peek("Idempotency-Key"))
+	if key == "" {
+		s.route(rc)
+		return
+	}
+	if body, done := s.store.done[key]; done {
+		reply(rc, entities([]*item{{body: body}}))
+		return
+	}
+	s.store.key = key
+	s.route(rc)
+	s.store.key = ""
+	if s.keyed++; s.keyed%every == 0 && (s.store.fault == Mute || s.store.fault == Forget) {
+		rc.HijackSetNoResponse(true)
+		rc.Hijack(func(c net.Conn) { _ = c.Close() })
+	}
+}
+
+func (s *Server) route(rc *fasthttp.RequestCtx) {
 	path := strings.Split(strings.Trim(string(rc.Path()), "/"), "/")
 	method := string(rc.Method())
 	switch {
 	case path[0] == "status":
-		reply(rc, `"status":{}`)
+		reply(rc, fmt.Sprintf(`"status":{"node":{"partitions":[{"partition":1,"role":"leader","term":1,"applied":%d}]}}`, s.store.writes))
 	case path[0] == "metrics":
 		rc.SetBodyString("# TYPE go_memstats_mallocs_total counter\ngo_memstats_mallocs_total 12345\n")
 	case path[0] == "management" && path[1] == "token", len(path) == 3 && path[2] == "token":
@@ -86,13 +110,13 @@ func (s *Server) handle(rc *fasthttp.RequestCtx) {
 	case len(path) == 3 && path[2] == "credentials":
 		reply(rc, `"credentials":{"client_id":"id","client_secret":"secret"}`)
 	case len(path) == 2:
-		s.root(rc)
+		s.root(rc, path[1]+"/")
 	case len(path) == 3 && method == "POST":
-		s.post(rc, path[2])
+		s.post(rc, path[1]+"/"+path[2])
 	case len(path) == 3 && method == "GET":
-		s.list(rc, path[2])
+		s.list(rc, path[1]+"/"+path[2])
 	case len(path) == 4:
-		s.single(rc, method, path[2], path[3])
+		s.single(rc, method, path[1]+"/"+path[2], path[3])
 	default:
 		refuse(rc, 404, "service_resource_not_found")
 	}
@@ -134,10 +158,19 @@ func entities(items []*item) string {
 	return b.String()
 }
 
-func (s *Server) root(rc *fasthttp.RequestCtx) {
+// root tells what the application has whose collections begin with prefix.
+func (s *Server) root(rc *fasthttp.RequestCtx, prefix string) {
 	var parts []string
-	for name, list := range s.store.order {
-		parts = append(parts, fmt.Sprintf(`%q:{"name":%q,"count":%d}`, name, name, len(list)))
+	extra := 0
+	if s.store.fault == Count {
+		extra = 1
+	}
+	for full, list := range s.store.order {
+		name, ok := strings.CutPrefix(full, prefix)
+		if !ok {
+			continue
+		}
+		parts = append(parts, fmt.Sprintf(`%q:{"name":%q,"count":%d}`, name, name, len(list)+extra))
 	}
 	reply(rc, `"entities":[{"metadata":{"collections":{`+strings.Join(parts, ",")+`}}}]`)
 }
@@ -197,6 +230,7 @@ func (s *Server) single(rc *fasthttp.RequestCtx, method, collection, selector st
 		if s.reads++; s.store.fault == Wrong && s.reads%every == 0 {
 			e = s.store.order[collection][0]
 		}
+		e = s.outdated(rc, e)
 	case "PUT":
 		var body object
 		if err := json.Unmarshal(rc.PostBody(), &body); err != nil {
@@ -222,4 +256,18 @@ func (s *Server) single(rc *fasthttp.RequestCtx, method, collection, selector st
 		return
 	}
 	reply(rc, entities([]*item{e}))
+}
+
+// outdated gives what a read sees: the entity, or its state before the last
+// write if that is the promise to break.
+func (s *Server) outdated(rc *fasthttp.RequestCtx, e *item) *item {
+	stale := string(rc.Request.Header.Peek("X-Trellis-Consistency")) == "stale"
+	if stale {
+		rc.Response.Header.Set("X-Trellis-Staleness-Ms", "0")
+	}
+	struck := s.store.fault == Stale && !stale && s.reads%5 == 0 || s.store.fault == Young && stale
+	if struck && e.before != nil {
+		return &item{body: e.before}
+	}
+	return e
 }

@@ -27,6 +27,13 @@ const (
 	Repeat Fault = "repeat" // shows an entity again on the next page
 	Wrong  Fault = "wrong"  // answers some reads with another entity
 	Torn   Fault = "torn"   // takes a damaged journal for the end of it
+	Drop   Fault = "drop"   // acknowledges some writes without doing them
+	Stale  Fault = "stale"  // answers some reads with the state before the last write
+	Young  Fault = "young"  // answers stale reads with an older state than it says
+	Mute   Fault = "mute"   // does not answer some writes: no promise is broken
+	Forget Fault = "forget" // does the same, and takes the retry for another write
+	Count  Fault = "count"  // counts an entity too many
+	Dirty  Fault = "dirty"  // its check finds something
 )
 
 // every is how often a fault strikes.
@@ -40,6 +47,7 @@ type item struct {
 	collection string
 	id, name   string
 	body       object
+	before     object // body before the last write
 }
 
 // change is a line of the journal.
@@ -47,7 +55,8 @@ type change struct {
 	Collection string `json:"collection"`
 	Seq        int    `json:"seq"`
 	ID         string `json:"id"`
-	Body       object `json:"body"` // null deletes
+	Body       object `json:"body"`          // null deletes
+	Key        string `json:"key,omitempty"` // idempotency key of the request
 }
 
 // store keeps entities and their journal.
@@ -60,10 +69,12 @@ type store struct {
 	order   map[string][]*item // by seq, within a collection
 	byID    map[string]*item   // by collection and id
 	byName  map[string]*item   // by collection and name, the last if several
+	key     string             // idempotency key of the request that is handled
+	done    map[string]object  // body of what the request of a key wrote or deleted
 }
 
 func openStore(path string, fault Fault) (*store, error) {
-	s := &store{fault: fault, order: map[string][]*item{}, byID: map[string]*item{}, byName: map[string]*item{}}
+	s := &store{fault: fault, order: map[string][]*item{}, byID: map[string]*item{}, byName: map[string]*item{}, done: map[string]object{}}
 	if path == "" {
 		return s, nil
 	}
@@ -104,6 +115,12 @@ func key(collection, selector string) string { return collection + "/" + strings
 
 func (s *store) apply(c change) {
 	old := s.byID[key(c.Collection, c.ID)]
+	if c.Key != "" && s.fault != Forget {
+		s.done[c.Key] = c.Body
+		if c.Body == nil && old != nil {
+			s.done[c.Key] = old.body
+		}
+	}
 	if c.Body == nil {
 		if old == nil {
 			return
@@ -119,7 +136,7 @@ func (s *store) apply(c change) {
 	}
 	s.seq = max(s.seq, c.Seq)
 	if old != nil {
-		old.body = c.Body
+		old.before, old.body = old.body, c.Body
 		return
 	}
 	e := &item{seq: c.Seq, collection: c.Collection, id: c.ID, name: text(c.Body["name"]), body: c.Body}
@@ -135,6 +152,10 @@ func (s *store) apply(c change) {
 func (s *store) commit(c change) error {
 	s.writes++
 	struck := s.writes%every == 0
+	if struck && s.fault == Drop {
+		return nil
+	}
+	c.Key = s.key
 	line := c
 	if struck && s.fault == Half && c.Body != nil && c.Body["twin"] != nil {
 		line.Body = object{}
@@ -178,7 +199,7 @@ func (s *store) create(collection string, body object) (*item, error) {
 	if err := s.commit(change{Collection: collection, Seq: s.seq, ID: id, Body: body}); err != nil {
 		return nil, err
 	}
-	return s.byID[key(collection, id)], nil
+	return &item{body: body}, nil
 }
 
 func (s *store) put(collection, selector string, body object) (*item, error) {
@@ -198,7 +219,7 @@ func (s *store) put(collection, selector string, body object) (*item, error) {
 			merged[k] = v
 		}
 	}
-	return e, s.commit(change{Collection: collection, Seq: e.seq, ID: e.id, Body: merged})
+	return &item{body: merged}, s.commit(change{Collection: collection, Seq: e.seq, ID: e.id, Body: merged})
 }
 
 // page gives up to limit entities below seq, newest first, and the position of

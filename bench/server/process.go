@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"slices"
 	"syscall"
 	"time"
 
@@ -32,6 +31,9 @@ type Config struct {
 	Args      []string // added to the command line of "serve"
 	LogFile   string   // takes what the server prints, appended
 	Ready     time.Duration
+	Env       []string       // added to its environment
+	Wrap      []string       // command line put before the binary, which must replace itself by it
+	Orphan    syscall.Signal // sent to the process when the harness dies; 0 is none
 }
 
 // Build compiles the server into dir and returns the path of the binary.
@@ -74,7 +76,7 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.waitReady(ctx, cfg.Ready); err != nil {
+	if err := p.WaitReady(ctx, cfg.Ready); err != nil {
 		return nil, errors.Join(fmt.Errorf("wait for %s: %w", cfg.Addr, err), p.Kill())
 	}
 	return p, nil
@@ -87,10 +89,12 @@ func Launch(cfg Config) (*Process, error) {
 		return nil, fmt.Errorf("open the server's log: %w", err)
 	}
 	args := append([]string{"serve", "--data-dir", cfg.DataDir, "--http-addr", cfg.Addr}, cfg.Args...)
-	cmd := exec.Command(cfg.Binary, args...)
+	args = append(append(slices.Clone(cfg.Wrap), cfg.Binary), args...)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	cmd.Env = append(os.Environ(), envName+"="+cfg.Superuser, envPassword+"="+cfg.Password)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt of the terminal is for the harness alone
+	cmd.Env = append(cmd.Env, cfg.Env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: cfg.Orphan} // an interrupt of the terminal is for the harness alone
 	p, err := start(cmd, cfg.Addr, logFile)
 	if err != nil {
 		return nil, fmt.Errorf("start the server: %w", err)
@@ -110,7 +114,8 @@ func start(cmd *exec.Cmd, addr string, logFile *os.File) (*Process, error) {
 	return p, nil
 }
 
-func (p *Process) waitReady(ctx context.Context, limit time.Duration) error {
+// WaitReady waits until GET /status answers 200, at most limit.
+func (p *Process) WaitReady(ctx context.Context, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	c := client.NewConn(p.addr, time.Second)
@@ -165,6 +170,19 @@ func (p *Process) Kill() error {
 	return p.closeLog()
 }
 
+// Pause stops the process where it is (SIGSTOP) until Resume.
+func (p *Process) Pause() error { return p.signal(syscall.SIGSTOP) }
+
+// Resume lets a paused process go on (SIGCONT).
+func (p *Process) Resume() error { return p.signal(syscall.SIGCONT) }
+
+func (p *Process) signal(s syscall.Signal) error {
+	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("send %s to the server: %w", s, err)
+	}
+	return nil
+}
+
 // Stop asks the process to end (SIGTERM) and waits; after limit it is killed,
 // which is an error, as is any exit status but 0.
 func (p *Process) Stop(limit time.Duration) error {
@@ -191,23 +209,4 @@ func (p *Process) closeLog() error {
 	err := p.log.Close()
 	p.log = nil
 	return err
-}
-
-// CheckReport is what "check" found in a data directory.
-type CheckReport struct {
-	Clean  bool
-	Output string // the end of what it printed
-}
-
-// Check runs "check --data-dir" on the data directory of a stopped server.
-func Check(ctx context.Context, binary, dataDir string) (CheckReport, error) {
-	cmd := exec.CommandContext(ctx, binary, "check", "--data-dir", dataDir)
-	out, err := cmd.CombinedOutput()
-	const most = 2000
-	tail := string(bytes.TrimSpace(out[max(0, len(out)-most):]))
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		return CheckReport{}, fmt.Errorf("run check: %w", err)
-	}
-	return CheckReport{Clean: err == nil, Output: strings.ToValidUTF8(tail, "?")}, nil
 }

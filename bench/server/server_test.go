@@ -1,10 +1,14 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -133,6 +137,65 @@ func TestStopKillsAServerThatDoesNotEnd(t *testing.T) {
 	waitForTrap(t, cfg)
 	if err := p.Stop(50 * time.Millisecond); err == nil || !p.Exited() {
 		t.Errorf("error %v, exited %t", err, p.Exited())
+	}
+}
+
+func TestPausedProcessStandsStill(t *testing.T) {
+	cfg := script(t, "echo set\nwhile :; do sleep 0.01; done\n")
+	p, err := Launch(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Kill()
+	state := func() byte {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stat[bytes.LastIndexByte(stat, ')')+2]
+	}
+	waitFor := func(what string, done func(byte) bool) {
+		for end := time.Now().Add(10 * time.Second); !done(state()); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: the process is in state %c", what, state())
+			}
+		}
+	}
+	if err := p.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor("paused", func(s byte) bool { return s == 'T' })
+	if err := p.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor("resumed", func(s byte) bool { return s != 'T' })
+}
+
+func TestProcessIsWrappedAndHasItsEnvironment(t *testing.T) {
+	cfg := script(t, "echo set $WORD; exec sleep 60\n")
+	cfg.Env, cfg.Wrap, cfg.Orphan = []string{"WORD=swordfish"}, []string{"/usr/bin/env"}, syscall.SIGKILL
+	p, err := Launch(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Kill()
+	waitForTrap(t, cfg)
+	if log, err := os.ReadFile(cfg.LogFile); err != nil || !strings.Contains(string(log), "set swordfish") {
+		t.Errorf("the log holds %q, %v", log, err)
+	}
+}
+
+func TestDigestsAreComparedAtTheSameIndex(t *testing.T) {
+	const a = "node a, cluster x, 2 application partitions\npartition 0: applied 7, log 1 to 9, 3 keys, digest aa01\npartition 1: applied 4, log 1 to 4, 0 keys, digest bb\nclean\n"
+	const b = "partition 0: applied 7, log 2 to 7, 3 keys, digest aa01\npartition 1: applied 5, log 1 to 5, 1 keys, digest cc\nclean"
+	const c = "partition 0: applied 8, log 2 to 8, 4 keys, digest dd\npartition 1: applied 5, log 1 to 5, 1 keys, digest ce\npartition 1: key lost\n1 problems"
+	nodes := [][]Digest{parseDigests([]byte(a)), parseDigests([]byte(b)), parseDigests([]byte(c))}
+	if want := (Digest{Partition: 0, Applied: 7, Sum: "aa01"}); len(nodes[0]) != 2 || nodes[0][0] != want {
+		t.Fatalf("%+v, want %+v and another", nodes[0], want)
+	}
+	differences, compared := CompareDigests(nodes)
+	if compared != 2 || len(differences) != 1 || !strings.Contains(differences[0], "partition 1 at applied index 5") {
+		t.Errorf("%d compared, differences %q", compared, differences)
 	}
 }
 
