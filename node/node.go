@@ -464,6 +464,11 @@ func (n *Node) watchSpace(ctx context.Context) {
 		case !full && n.diskFull.Swap(false):
 			n.log.Info("the disk has room again, writes go on", "free", free)
 		}
+		if n.diskFull.Load() { // others may have room
+			wait, cancel := context.WithTimeout(ctx, changeTimeout)
+			_ = each(n.running(), func(g *group) error { g.handOver(wait); return nil })
+			cancel()
+		}
 		select {
 		case <-ctx.Done():
 			return

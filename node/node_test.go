@@ -89,9 +89,15 @@ func between(s, after string) string {
 	return ""
 }
 
-func count(t testing.TB, n *node.Node, app entity.AppID, c node.Consistency) uint64 {
+func count(t testing.TB, n *node.Node, app entity.AppID) uint64 {
 	t.Helper()
-	view, err := n.View(t.Context(), app, c)
+	return countWithin(t, t.Context(), n, app)
+}
+
+// countWithin is count as up to date as ctx asks for.
+func countWithin(t testing.TB, ctx context.Context, n *node.Node, app entity.AppID) uint64 {
+	t.Helper()
+	view, err := n.View(ctx, app)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +127,7 @@ func TestAcknowledgedIsVisibleAndSurvivesARestart(t *testing.T) {
 			if err != nil || out.Fault != nil {
 				t.Fatalf("create: %v %v", err, out.Fault)
 			}
-			if got := count(t, n, app, node.Linearizable); got != uint64(i+1) {
+			if got := count(t, n, app); got != uint64(i+1) {
 				t.Fatalf("after %d creates a view shows %d", i+1, got)
 			}
 		}
@@ -132,8 +138,9 @@ func TestAcknowledgedIsVisibleAndSurvivesARestart(t *testing.T) {
 		t.Errorf("restarted as node %s of cluster %s, was %s of %s", n.ID(), n.Cluster().ID, id, cluster.ID)
 	}
 	for _, app := range apps {
-		for _, c := range []node.Consistency{node.Linearizable, node.Stale} {
-			if got := count(t, n, app, c); got != 20 {
+		stale := context.WithValue(t.Context(), entity.FreshnessKey, &entity.Freshness{Stale: true})
+		for _, ctx := range []context.Context{t.Context(), stale} {
+			if got := countWithin(t, ctx, n, app); got != 20 {
 				t.Errorf("application %d has %d entities after a restart, want 20", app, got)
 			}
 		}
@@ -193,7 +200,7 @@ func TestRetryWithTheSameRequestIDHasOneEffect(t *testing.T) {
 			t.Fatalf("create: %v %+v", err, out)
 		}
 	}
-	if got := count(t, n, app, node.Linearizable); got != 1 {
+	if got := count(t, n, app); got != 1 {
 		t.Errorf("%d entities after three sends of one request", got)
 	}
 }
@@ -212,7 +219,7 @@ func TestUnknownApplicationNumberIsRefused(t *testing.T) {
 	if _, err := n.Propose(t.Context(), 4711, create("x")); fault.CodeOf(err) != fault.NotFound {
 		t.Errorf("propose: %v", err)
 	}
-	if _, err := n.View(t.Context(), 4711, node.Linearizable); fault.CodeOf(err) != fault.NotFound {
+	if _, err := n.View(t.Context(), 4711); fault.CodeOf(err) != fault.NotFound {
 		t.Errorf("view: %v", err)
 	}
 }
@@ -253,7 +260,7 @@ func TestFullDiskRefusesWritesOnly(t *testing.T) {
 	}
 	free.Store(1 << 20)
 	until("writes are refused", fault.Overloaded, "while")
-	if got := count(t, n, app, node.Linearizable); got == 0 {
+	if got := count(t, n, app); got == 0 {
 		t.Error("a read shows nothing on a full disk")
 	}
 	free.Store(1 << 40)

@@ -267,7 +267,10 @@ func (n *Node) serveStandings(list []rpc.Replica) []rpc.Standing {
 	out := make([]rpc.Standing, len(list))
 	for i, r := range list {
 		if g := n.hosted(r.Partition); g != nil && string(g.id) == r.Server && !g.closed.Load() {
-			out[i] = rpc.Standing{Term: g.raft.CurrentTerm(), Applied: g.machine.Applied()}
+			out[i] = rpc.Standing{Term: g.raft.CurrentTerm()}
+			if !n.diskFull.Load() { // else nobody is to count on it
+				out[i].Applied = g.machine.Applied()
+			}
 		}
 	}
 	return out

@@ -85,7 +85,6 @@ var owners = map[string][]string{
 	"github.com/hashicorp/raft":       {"raftfsm", "raftfsm/raftlog", "raftfsm/transport", "node", "bench/limit"},
 	"github.com/fasthttp/router":      {"api", "api/wire"},
 	"github.com/hashicorp/memberlist": {"node/gossip"},
-	"github.com/hashicorp/memberlist": {"node/gossip"},
 	"github.com/valyala/fasthttp":     {"api", "api/wire", "node/rpc", "bench/..."},
 }
 
