@@ -27,9 +27,11 @@ var ErrNoEntry = errors.New("no such log entry")
 
 // Kinds of keys in the log DB, after the partition.
 const (
+	kindDropping   = 'd' // → nothing; there while the partition is dropped
+	kindGeneration = 'g' // → how many synced writes the partition has seen, 8 bytes; outlives the replica
 	kindEntry      = 'l' // index 8 → entry
 	kindMarker     = 'm' // → marker
-	kindGeneration = 'g' // → how many synced writes the partition has seen, 8 bytes
+	kindReplica    = 'r' // → number of the replica, 4 bytes
 	kindStable     = 's' // name → value
 )
 
@@ -49,10 +51,11 @@ type Log struct {
 
 // logPart is what is kept in memory of one partition.
 type logPart struct {
-	p    entity.Partition
-	mu   sync.Mutex    // orders writes; held across their sync
-	gen  uint64        // of the newest write; guarded by mu
-	mark atomic.Uint64 // index of the marker
+	p        entity.Partition
+	mu       sync.Mutex    // orders writes; held across their sync
+	gen      uint64        // of the newest write; guarded by mu
+	dropping bool          // a drop has begun and not ended; guarded by mu
+	mark     atomic.Uint64 // index of the marker
 
 	first, last atomic.Uint64 // log indexes; 0 and 0: empty
 	bytes       atomic.Uint64 // of entries appended since the marker
@@ -116,6 +119,9 @@ func (l *Log) loadPart(p entity.Partition) error {
 			return fault.New(fault.Corrupt, "partition %d: generation of %d bytes", p, len(raw))
 		}
 		part.gen = binary.BigEndian.Uint64(raw)
+	}
+	if _, part.dropping, err = get(l.db, nil, logKey(nil, p, kindDropping)); err != nil {
+		return err
 	}
 	m, _, err := l.Marker(p)
 	if err != nil {
@@ -212,8 +218,17 @@ func (l *Log) checkMark(p entity.Partition) error {
 	return nil
 }
 
-// commit syncs a batch of a partition whose lock is held, and moves its mark.
+// commit is sync, for all but a drop itself. It refuses what a drop that has
+// begun would take away again.
 func (l *Log) commit(part *logPart, b *pebble.Batch, last uint64) error {
+	if part.dropping {
+		return errors.Join(fmt.Errorf("partition %d: write to the log DB: a drop of the partition has begun", part.p), b.Close())
+	}
+	return l.sync(part, b, last)
+}
+
+// sync syncs a batch of a partition whose lock is held, and moves its mark.
+func (l *Log) sync(part *logPart, b *pebble.Batch, last uint64) error {
 	var value [8]byte
 	var key [5]byte
 	binary.BigEndian.PutUint64(value[:], part.gen+1)

@@ -11,15 +11,20 @@ import (
 // all are forgotten and read again.
 const maxNames = 1 << 16
 
-// name is a key of the dictionaries of all applications.
+// name is a key of the dictionaries of all applications, as views of one epoch
+// of the partition see it.
 type name struct {
+	p     entity.Partition
+	epoch uint64
 	app   entity.AppID
 	owner entity.CollectionID
 	text  string
 }
 
 // nameCache remembers numbers that dictionaries give to names. A number is
-// given once, by the log, and never changes, so no entry ever becomes wrong.
+// given once, by the log, and never changes while the partition grows; after it
+// was replaced or dropped, what was known of it is not asked for any more. So
+// no entry ever becomes wrong.
 type nameCache struct {
 	mu struct {
 		sync.RWMutex

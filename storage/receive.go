@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -23,6 +25,9 @@ type Incoming struct {
 	buffer []byte // what is being written
 }
 
+// partSuffix ends the name of a stream that is not whole yet.
+const partSuffix = ".part"
+
 // receiveChunk is how much of a stream is written at a time.
 const receiveChunk = 64 << 10
 
@@ -30,15 +35,55 @@ const receiveChunk = 64 << 10
 // a Marker may refer to once Commit has returned.
 func (s *Store) Receive(p entity.Partition, name string) (*Incoming, error) {
 	in := &Incoming{store: s, p: p, name: name}
+	s.received.add(name, p)
 	var err error
 	if in.file, err = s.fs.Create(in.scratch(), vfs.WriteCategoryUnspecified); err != nil {
+		s.received.remove(name)
 		return nil, fmt.Errorf("partition %d: receive snapshot: %w", p, err)
 	}
 	return in, nil
 }
 
+// received knows which files in the spool directory are of which partition.
+// Those of earlier starts are gone: Open empties the directory.
+type received struct {
+	mu struct {
+		sync.Mutex
+		names map[string]entity.Partition
+	}
+}
+
+func (r *received) add(name string, p entity.Partition) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.mu.names == nil {
+		r.mu.names = make(map[string]entity.Partition)
+	}
+	r.mu.names[name] = p
+}
+
+func (r *received) remove(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.mu.names, name)
+}
+
+// of returns the names of a partition's files.
+func (r *received) of(p entity.Partition) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var names []string
+	for name, of := range r.mu.names {
+		if of == p {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 func (in *Incoming) path() string    { return in.store.fs.PathJoin(in.store.SpoolDir(), in.name) }
-func (in *Incoming) scratch() string { return in.path() + ".part" }
+func (in *Incoming) scratch() string { return in.path() + partSuffix }
 
 // Write adds to the stream. A vfs.File, unlike an io.Writer, may change what it
 // is given: it gets a copy.
@@ -101,6 +146,9 @@ func (in *Incoming) Abort() error {
 	if rm := in.store.fs.Remove(in.scratch()); !isNotExist(rm) {
 		err = errors.Join(err, rm)
 	}
+	if err == nil {
+		in.store.received.remove(in.name)
+	}
 	return err
 }
 
@@ -123,5 +171,20 @@ func (s *Store) DropReceived(name string) error {
 	if err := s.fs.Remove(s.fs.PathJoin(s.SpoolDir(), name)); err != nil && !isNotExist(err) {
 		return fmt.Errorf("drop received snapshot: %w", err)
 	}
+	s.received.remove(name)
 	return nil
+}
+
+// dropSpools removes what was received for a partition, and what a restore of it
+// may have left.
+func (s *Store) dropSpools(p entity.Partition) error {
+	for _, name := range s.received.of(p) {
+		if err := s.DropReceived(name + partSuffix); err != nil {
+			return err
+		}
+		if err := s.DropReceived(name); err != nil {
+			return err
+		}
+	}
+	return s.fs.RemoveAll(s.restoreDir(p))
 }

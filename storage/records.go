@@ -46,8 +46,10 @@ func decodeCounters(b []byte) (next entity.Seq, count uint64, ok bool) {
 // readNumber reads the number a dictionary gives to a name.
 func readNumber(r Reader, app entity.AppID, owner entity.CollectionID, text string) (uint32, bool, error) {
 	view, remember := r.(*View) // a batch may yet be refused
+	var known name
 	if remember {
-		if number, ok := view.state.names.get(name{app, owner, text}); ok {
+		known = name{p: view.p, epoch: view.picture.epoch, app: app, owner: owner, text: text}
+		if number, ok := view.state.names.get(known); ok {
 			return number, true, nil
 		}
 	}
@@ -62,7 +64,7 @@ func readNumber(r Reader, app entity.AppID, owner entity.CollectionID, text stri
 		return 0, false, fault.New(fault.Corrupt, "partition %d: dictionary %d of application %d: number of %q", r.Partition(), owner, app, text)
 	}
 	if remember {
-		view.state.names.put(name{app, owner, text}, uint32(v))
+		view.state.names.put(known, uint32(v))
 	}
 	return uint32(v), true, nil
 }

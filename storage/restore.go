@@ -25,7 +25,7 @@ func (s *State) Restore(ctx context.Context, p entity.Partition, r io.Reader) er
 	s.restores.Lock()
 	defer s.restores.Unlock()
 	fs := s.store.fs
-	dir := fs.PathJoin(s.store.SpoolDir(), fmt.Sprintf("restore-%d", p))
+	dir := s.store.restoreDir(p)
 	err := errors.Join(fs.RemoveAll(dir), fs.MkdirAll(dir, 0o750))
 	if err == nil {
 		err = s.restore(ctx, p, r, dir)
@@ -34,6 +34,11 @@ func (s *State) Restore(ctx context.Context, p entity.Partition, r io.Reader) er
 		return fmt.Errorf("partition %d: restore: %w", p, err)
 	}
 	return nil
+}
+
+// restoreDir is where the tables of a partition lie that is being restored.
+func (s *Store) restoreDir(p entity.Partition) string {
+	return s.fs.PathJoin(s.SpoolDir(), fmt.Sprintf("restore-%d", p))
 }
 
 func (s *State) restore(ctx context.Context, p entity.Partition, r io.Reader, dir string) error {
@@ -50,7 +55,6 @@ func (s *State) restore(ctx context.Context, p entity.Partition, r io.Reader, di
 	if h.Partition != p {
 		return fault.New(fault.Corrupt, "the snapshot is of partition %d", h.Partition)
 	}
-	part := s.part(p)
 	applied, err := s.Applied(p)
 	if err != nil {
 		return err
@@ -61,20 +65,15 @@ func (s *State) restore(ctx context.Context, p entity.Partition, r io.Reader, di
 	if err := syncDir(fs, dir); err != nil {
 		return err
 	}
-	lower, upper := keys.PartitionRange(p)
-	part.begun.Add(1)
-	defer part.commits.Add(1)
-	s.rows.dropRange(lower, upper)
-	part.epoch.Add(1)
-	defer part.epoch.Add(1)
-	span := pebble.KeyRange{Start: lower, End: upper}
-	if len(tables) == 0 {
-		err = s.db.Excise(ctx, span)
-	} else {
-		_, err = s.db.IngestAndExcise(ctx, tables, nil, nil, span)
-	}
+	err = s.replace(p, func(span pebble.KeyRange) error {
+		if len(tables) == 0 {
+			return s.db.Excise(ctx, span)
+		}
+		_, err := s.db.IngestAndExcise(ctx, tables, nil, nil, span)
+		return err
+	})
 	if err != nil {
-		return corrupt(err)
+		return err
 	}
 	if applied, err = s.Applied(p); err != nil {
 		return err
@@ -83,6 +82,20 @@ func (s *State) restore(ctx context.Context, p entity.Partition, r io.Reader, di
 		return fault.New(fault.Corrupt, "the snapshot says it is at index %d, its content is at %d", h.Applied, applied)
 	}
 	return s.Flush()
+}
+
+// replace runs change, which puts something else, or nothing, in the place of
+// all that a partition holds. What is kept in memory of it goes, and views opened
+// before the end of the change fail from now on. s.restores is held.
+func (s *State) replace(p entity.Partition, change func(span pebble.KeyRange) error) error {
+	part := s.part(p)
+	lower, upper := keys.PartitionRange(p)
+	part.begun.Add(1)
+	defer part.commits.Add(1)
+	s.rows.dropRange(lower, upper)
+	part.epoch.Add(1)
+	defer part.epoch.Add(1)
+	return corrupt(change(pebble.KeyRange{Start: lower, End: upper}))
 }
 
 func copyTo(fs FS, name string, r io.Reader) error {

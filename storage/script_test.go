@@ -56,6 +56,7 @@ func entryData(p entity.Partition, n, version uint64) []byte {
 
 // partModel is what is known to be acknowledged of one partition.
 type partModel struct {
+	replica uint32 // 0: none, and then there is nothing else
 	log     map[uint64]string
 	stable  map[string]string
 	marker  uint64
@@ -66,6 +67,11 @@ type partModel struct {
 func (m partModel) clone() partModel {
 	m.log, m.stable = maps.Clone(m.log), maps.Clone(m.stable)
 	return m
+}
+
+// nothing is a partition never seen, and one that was dropped.
+func nothing() partModel {
+	return partModel{log: map[uint64]string{}, stable: map[string]string{}}
 }
 
 func (m partModel) last() uint64 {
@@ -85,6 +91,7 @@ type script struct {
 	before, after map[entity.Partition]partModel
 	version       uint64
 	received      int
+	replicas      uint32 // numbers given
 }
 
 const streamAt = 150
@@ -94,7 +101,7 @@ var partitions = []entity.Partition{0, 1, 5}
 func newScript(rng *rand.Rand, streams map[entity.Partition][]byte) *script {
 	s := &script{rng: rng, streams: streams, before: make(map[entity.Partition]partModel)}
 	for _, p := range partitions {
-		s.before[p] = partModel{log: map[uint64]string{}, stable: map[string]string{}}
+		s.before[p] = nothing()
 	}
 	s.after = cloneModels(s.before)
 	return s
@@ -142,6 +149,16 @@ func (s *script) step() error {
 func (s *script) choose(p entity.Partition, m *partModel) func() error {
 	log, state := s.store.Log(), s.store.State()
 	last := max(m.last(), m.marker)
+	if m.replica == 0 {
+		s.replicas++
+		number := s.replicas
+		m.replica = number
+		return func() error { return s.store.Adopt(p, number) }
+	}
+	if s.rng.IntN(24) == 0 {
+		*m = nothing()
+		return func() error { return s.store.Drop(context.Background(), p) }
+	}
 	switch n := s.rng.IntN(20); {
 	case n < 7: // append
 		s.version++
@@ -276,6 +293,7 @@ func spoolOf(t testing.TB, store *storage.Store, p entity.Partition) []byte {
 
 // found is what a store holds of a partition.
 type found struct {
+	replica uint32
 	log     map[uint64]string
 	stable  map[string]string
 	marker  uint64
@@ -306,6 +324,9 @@ func readPart(store *storage.Store, p entity.Partition) (f found, err error) {
 		return f, err
 	}
 	f.marker = m.Index
+	if f.replica, err = store.Replica(p); err != nil {
+		return f, err
+	}
 	v := store.State().View(p)
 	defer func() { err = errors.Join(err, v.Close()) }()
 	if f.applied, err = v.Applied(); err != nil {
@@ -326,6 +347,9 @@ func readPart(store *storage.Store, p entity.Partition) (f found, err error) {
 
 // check says what is wrong with what was found, given what was promised.
 func (m partModel) check(p entity.Partition, f found) error {
+	if f.replica != m.replica {
+		return fmt.Errorf("partition %d: replica %d, was %d", p, f.replica, m.replica)
+	}
 	for n, data := range m.log {
 		if f.log[n] != data {
 			return fmt.Errorf("partition %d: log entry %d is %.40q, was %.40q", p, n, f.log[n], data)

@@ -38,16 +38,46 @@ type State struct {
 
 // statePart is what is kept in memory of one partition.
 type statePart struct {
-	// epoch is raised before and after the partition is replaced. Pebble's
-	// snapshots do not survive that: a view of an earlier epoch must notice.
-	epoch atomic.Uint64
-	// durable is an applied index known to be on disk.
-	durable atomic.Uint64
+	// epoch is raised before and after the partition is replaced or dropped.
+	// Pebble's snapshots do not survive that: a view of an earlier epoch must
+	// notice.
+	epoch   atomic.Uint64
+	durable durable
 	// begun counts the changes that are about to become visible, commits those
 	// that have: batches, and replacements of the whole partition.
 	begun    atomic.Uint64
 	commits  atomic.Uint64
 	pictures pictures
+}
+
+// durable is an applied index known to be on disk. What was learned in an
+// earlier epoch says nothing about a later one: the replica may be another.
+type durable struct {
+	sync.Mutex
+	epoch, index uint64
+}
+
+// raise notes that the partition is on disk up to an applied index that was read
+// in an epoch.
+func (d *durable) raise(epoch, index uint64) {
+	d.Lock()
+	defer d.Unlock()
+	if epoch > d.epoch {
+		d.epoch, d.index = epoch, 0
+	}
+	if epoch == d.epoch {
+		d.index = max(d.index, index)
+	}
+}
+
+// at returns the index known in an epoch.
+func (d *durable) at(epoch uint64) uint64 {
+	d.Lock()
+	defer d.Unlock()
+	if epoch != d.epoch {
+		return 0
+	}
+	return d.index
 }
 
 // maxPartition bounds partition numbers; marks and tables in memory are
@@ -157,8 +187,9 @@ func readApplied(r pebble.Reader, p entity.Partition) (uint64, error) {
 // Flush makes everything committed so far durable, in all partitions.
 func (s *State) Flush() error {
 	all := *s.parts.all.Load()
-	applied := make([]uint64, len(all))
-	for p := range all {
+	applied, epochs := make([]uint64, len(all)), make([]uint64, len(all))
+	for p, part := range all {
+		epochs[p] = part.epoch.Load()
 		var err error
 		if applied[p], err = s.Applied(entity.Partition(p)); err != nil {
 			return fmt.Errorf("flush state: %w", err)
@@ -168,7 +199,7 @@ func (s *State) Flush() error {
 		return fmt.Errorf("flush state: %w", corrupt(err))
 	}
 	for p, part := range all {
-		raise(&part.durable, applied[p])
+		part.durable.raise(epochs[p], applied[p])
 	}
 	return nil
 }
@@ -177,25 +208,16 @@ func (s *State) Flush() error {
 // known to be durable up to index. It fails if the partition has not come so far.
 func (s *State) FlushTo(p entity.Partition, index uint64) error {
 	part := s.part(p)
-	if part.durable.Load() >= index {
+	if part.durable.at(part.epoch.Load()) >= index {
 		return nil
 	}
 	if err := s.Flush(); err != nil {
 		return err
 	}
-	if got := part.durable.Load(); got < index {
+	if got := part.durable.at(part.epoch.Load()); got < index {
 		return fmt.Errorf("partition %d: flushed at applied index %d, before %d", p, got, index)
 	}
 	return nil
-}
-
-func raise(a *atomic.Uint64, to uint64) {
-	for {
-		old := a.Load()
-		if old >= to || a.CompareAndSwap(old, to) {
-			return
-		}
-	}
 }
 
 // Digest is a fingerprint of all that a partition stores.

@@ -69,8 +69,9 @@ type Store struct {
 	lock  io.Closer
 	cache *pebble.Cache
 
-	state *State
-	logDB *Log
+	state    *State
+	logDB    *Log
+	received received
 
 	identity struct {
 		sync.Mutex
@@ -88,8 +89,8 @@ type Store struct {
 
 // Open opens the store in cfg.Dir, or creates it if there is none. It refuses
 // to open a store that is damaged or of which a part is missing: those errors
-// carry fault.Corrupt. A snapshot that had been received but not installed when
-// the node stopped is installed before Open returns.
+// carry fault.Corrupt. What was under way when the node stopped is finished
+// before Open returns: a drop, and a snapshot that was received but not installed.
 func Open(cfg Config) (_ *Store, err error) {
 	s := &Store{cfg: cfg, fs: cfg.FS, log: cfg.Log, parked: make(chan struct{})}
 	if s.fs == nil {
@@ -214,21 +215,44 @@ func (s *Store) create() error {
 // recover compares the stores with one another and finishes what a crash left.
 func (s *Store) recover() error {
 	for _, p := range s.logDB.Partitions() {
-		if err := s.logDB.checkMark(p); err != nil {
+		if err := s.logDB.checkMark(p); err != nil { // damage first: nobody drops on its word
 			return err
+		}
+		if s.logDB.isDropping(p) {
+			s.log.Info("finishing the drop of a partition", "partition", p)
+			if err := s.finishDrop(p); err != nil {
+				return err
+			}
+			continue
 		}
 		m, ok, err := s.logDB.Marker(p)
 		if err != nil {
 			return err
 		}
-		if !ok {
-			continue
+		if ok {
+			err = s.finishRestore(p, m)
+		} else {
+			err = s.checkAhead(p)
 		}
-		if err := s.finishRestore(p, m); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return s.cleanSpool()
+}
+
+// checkAhead looks whether the state of a partition without a marker has come
+// further than its log. Only damage of the state DB explains that: a replica
+// which was dropped is back.
+func (s *Store) checkAhead(p entity.Partition) error {
+	applied, err := s.state.Applied(p)
+	if err != nil {
+		return err
+	}
+	if last := s.logDB.Last(p); applied > last {
+		return fault.New(fault.Corrupt, "partition %d: the state DB is at index %d, the log ends at %d, and there is no marker", p, applied, last)
+	}
+	return nil
 }
 
 // State returns the state DB. It lives as long as the store.

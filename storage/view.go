@@ -36,12 +36,12 @@ func (s *State) View(p entity.Partition) *View {
 // Partition returns the partition the view shows.
 func (v *View) Partition() entity.Partition { return v.p }
 
-// stale tells that the partition was replaced under the view.
+// stale tells that the partition was replaced or dropped under the view.
 func (v *View) stale() error {
 	if v.part.epoch.Load() == v.picture.epoch {
 		return nil
 	}
-	return fault.New(fault.NoQuorum, "partition %d was replaced by a newer snapshot while it was read; try again", v.p)
+	return fault.New(fault.NoQuorum, "partition %d was replaced or given up while it was read; try again", v.p)
 }
 
 // Get appends the value of key to dst and reports whether the key exists.
