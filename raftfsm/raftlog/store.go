@@ -33,20 +33,23 @@ type Store struct {
 }
 
 // Open returns the store of a partition. The storage has brought the partition
-// to its marker already.
+// to its marker already. After the partition was dropped the store is of no use
+// any more: the next replica has one of its own. Fault: Corrupt, if the state is
+// not one that this log can have led to.
 func Open(s *storage.Store, p entity.Partition) (*Store, error) {
 	m, ok, err := s.Log().Marker(p)
 	if err != nil {
 		return nil, err
 	}
-	if ok {
-		applied, err := s.State().Applied(p)
-		if err != nil {
-			return nil, err
-		}
-		if applied < m.Index {
-			return nil, fault.New(fault.Corrupt, "partition %d: the state is at index %d, its marker at %d", p, applied, m.Index)
-		}
+	applied, err := s.State().Applied(p)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case applied < m.Index:
+		return nil, fault.New(fault.Corrupt, "partition %d: the state is at index %d, its marker at %d", p, applied, m.Index)
+	case !ok && applied > s.Log().Last(p):
+		return nil, fault.New(fault.Corrupt, "partition %d: the state is at index %d, its log ends at %d, and there is no marker", p, applied, s.Log().Last(p))
 	}
 	return &Store{store: s, log: s.Log(), partition: p}, nil
 }
