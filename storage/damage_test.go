@@ -94,7 +94,7 @@ func positions(f storagetest.File, rng *rand.Rand) []int64 {
 // wrong is what it gave instead without a word.
 func readAll(d *storagetest.Disk, promised map[entity.Partition]partModel) (noticed, wrong error) {
 	cfg, halts := storagetest.Config(d)
-	cfg.NodeID = ""
+	cfg.NodeName = ""
 	type result struct{ noticed, wrong error }
 	done := make(chan result, 1)
 	go func() {

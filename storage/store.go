@@ -23,7 +23,7 @@ type FS = vfs.FS
 type Config struct {
 	Dir      string
 	FS       FS     // nil: the operating system's
-	NodeID   string // must match the identity on disk; empty: take that, or make one up at the first start
+	NodeName string // must be the name in the identity on disk; empty: take that, or make one up at the first start
 	Existing bool   // refuse to create a store
 
 	CacheBytes         int64  // block cache of both databases together
@@ -107,6 +107,9 @@ func Open(cfg Config) (_ *Store, err error) {
 			err = fmt.Errorf("open store %s: %w", cfg.Dir, errors.Join(err, s.release()))
 		}
 	}()
+	if cfg.NodeName != "" && !entity.ValidNodeName(cfg.NodeName) {
+		return nil, fmt.Errorf("a node cannot be called %q: want 1 to %d letters, digits, dots, dashes and underscores", cfg.NodeName, entity.MaxNodeName)
+	}
 	if cfg.Existing {
 		if _, err := s.fs.Stat(s.path(identityName)); err != nil {
 			return nil, fmt.Errorf("there is no store: %w", err)
@@ -122,8 +125,8 @@ func Open(cfg Config) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if found && cfg.NodeID != "" && cfg.NodeID != id.NodeID {
-		return nil, fmt.Errorf("the store belongs to node %q, not to %q", id.NodeID, cfg.NodeID)
+	if found && cfg.NodeName != "" && cfg.NodeName != id.NodeID.Name() {
+		return nil, fmt.Errorf("the store belongs to a node called %q (%s), not to one called %q", id.NodeID.Name(), id.NodeID, cfg.NodeName)
 	}
 	if err := s.prepare(found); err != nil {
 		return nil, err
@@ -198,10 +201,11 @@ func (s *Store) create() error {
 	if err := syncDir(s.fs, s.cfg.Dir); err != nil {
 		return err
 	}
-	s.identity.Identity = Identity{NodeID: s.cfg.NodeID}
-	if s.identity.NodeID == "" {
-		s.identity.NodeID = entity.NewID().String()
+	id, err := makeNodeID(s.cfg.NodeName)
+	if err != nil {
+		return err
 	}
+	s.identity.Identity = Identity{NodeID: id}
 	if err := writeIdentity(s.fs, s.path(identityName), s.identity.Identity); err != nil {
 		return fmt.Errorf("write identity: %w", err)
 	}

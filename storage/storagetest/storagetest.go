@@ -39,7 +39,7 @@ func Config(fs storage.FS) (storage.Config, *Halts) {
 	h := &Halts{first: make(chan struct{})}
 	cfg := storage.DefaultConfig(Dir)
 	cfg.FS = fs
-	cfg.NodeID = "test"
+	cfg.NodeName = "test"
 	cfg.CacheBytes = 1 << 20
 	cfg.StateMemtableBytes = 128 << 10
 	cfg.LogMemtableBytes = 128 << 10
