@@ -138,7 +138,7 @@ func TestAcknowledgedIsVisibleAndSurvivesARestart(t *testing.T) {
 		t.Errorf("restarted as node %s of cluster %s, was %s of %s", n.ID(), n.Cluster().ID, id, cluster.ID)
 	}
 	for _, app := range apps {
-		stale := context.WithValue(t.Context(), entity.FreshnessKey, &entity.Freshness{Stale: true})
+		stale := context.WithValue(t.Context(), entity.FreshnessKey{}, &entity.Freshness{Stale: true})
 		for _, ctx := range []context.Context{t.Context(), stale} {
 			if got := countWithin(t, ctx, n, app); got != 20 {
 				t.Errorf("application %d has %d entities after a restart, want 20", app, got)

@@ -113,7 +113,13 @@ func readAll(d *storagetest.Disk, promised map[entity.Partition]partModel) (noti
 		}
 		if r.noticed == nil {
 			for _, p := range partitions {
-				r.wrong = errors.Join(r.wrong, promised[p].check(p, found[p]))
+				m := promised[p]
+				// A state DB that has lost the end of its list of tables stands at an
+				// earlier moment. Back to the marker it is no loss, for the log is there,
+				// nor is it one to bring back what a dropped replica had applied: entries
+				// of the same partition, all of them committed.
+				m.durable, m.applied = m.marker, max(m.applied, found[p].applied)
+				r.wrong = errors.Join(r.wrong, m.check(p, found[p]))
 			}
 		}
 		if err := store.Close(); err != nil && r.wrong == nil {

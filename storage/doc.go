@@ -23,6 +23,10 @@
 // behind its marker are refusals to start. A snapshot that was received but
 // not installed before a crash is installed by Open.
 //
+// Replicas come and go. A replica is adopted under its number before anything of
+// it is written, and dropped as a whole: a crash leaves all of it or, once Open
+// has finished the drop, nothing. The next one begins from nothing.
+//
 // A disk error or damaged bytes that make it unsafe to go on call Config.Halt.
 // Nothing that waits for a failed write is ever told that it succeeded: if Halt
 // returns, the goroutine that met the error is parked for good.
@@ -34,5 +38,6 @@
 //
 // logPart.mu orders the writes of one partition's log and is held across their
 // sync; marks.mu is taken inside it. State.restores is held while a partition
-// is replaced. No two partitions' locks are ever held together.
+// is replaced or dropped; a drop takes logPart.mu inside it. No two partitions'
+// locks are ever held together.
 package storage

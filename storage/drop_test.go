@@ -272,6 +272,9 @@ func TestViewsNeverMixReplicas(t *testing.T) {
 		t.Fatal(err)
 	}
 	between := store.State().View(p)
+	if value, found, err := between.Get(nil, entityKey); found || err != nil {
+		t.Errorf("after the drop a view shows %q, %v", value, err)
+	}
 	fill("new", "")
 	after := store.State().View(p)
 

@@ -45,7 +45,7 @@ func FuzzSnapshotStream(f *testing.F) {
 func FuzzDecoders(f *testing.F) {
 	f.Add(storage.AppendMark(nil, storage.Mark{Partition: 3, Generation: 7, Last: 9}))
 	f.Add(storage.AppendMarker(nil, &storage.Marker{Index: 1, Term: 2, ConfigurationIndex: 1, Configuration: []byte("c"), Spool: "s"}))
-	f.Add(storage.AppendIdentity(nil, storage.Identity{NodeID: "n"}))
+	f.Add(storage.AppendIdentity(nil, storage.Identity{NodeID: "n~0123abcd"}))
 	f.Add(storage.AppendStreamHeader(nil, &storage.StreamHeader{Partition: 1, Applied: 2, Sizes: []uint64{3, 4}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if m, ok := storage.DecodeMark(b); ok && !bytes.Equal(storage.AppendMark(nil, m), b) {

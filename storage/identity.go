@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -40,7 +41,9 @@ func DecodeIdentity(b []byte) (Identity, error) {
 	if len(lines) != 5 || lines[0] != identityVersion || !strings.HasPrefix(lines[1], "node ") || !strings.HasPrefix(lines[2], "cluster ") {
 		return id, fault.New(fault.Corrupt, "identity file: not of the form %q", identityVersion)
 	}
-	id.NodeID = entity.NodeID(lines[1][len("node "):])
+	if id.NodeID = entity.NodeID(lines[1][len("node "):]); !validNodeID(id.NodeID) {
+		return Identity{}, fault.New(fault.Corrupt, "identity file: %q is no node id", id.NodeID)
+	}
 	var ok bool
 	if id.Cluster, ok = entity.ParseID(lines[2][len("cluster "):]); !ok {
 		return Identity{}, fault.New(fault.Corrupt, "identity file: bad cluster id")
@@ -49,6 +52,28 @@ func DecodeIdentity(b []byte) (Identity, error) {
 		return Identity{}, fault.New(fault.Corrupt, "identity file: checksum does not match")
 	}
 	return id, nil
+}
+
+// nodeIDTail is how many hex digits follow the tilde of a node's id.
+const nodeIDTail = 8
+
+// makeNodeID makes up the id of a new data directory of a node, and its name if
+// it has none.
+func makeNodeID(name string) (entity.NodeID, error) {
+	var random [3 + nodeIDTail/2]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return "", fmt.Errorf("make node id: %w", err)
+	}
+	if name == "" {
+		name = "node-" + hex.EncodeToString(random[:3])
+	}
+	return entity.NodeID(name + "~" + hex.EncodeToString(random[3:])), nil
+}
+
+// validNodeID reports whether an id is of the form that makeNodeID gives it.
+func validNodeID(id entity.NodeID) bool {
+	name, tail, ok := strings.Cut(string(id), "~")
+	return ok && entity.ValidNodeName(name) && len(tail) == nodeIDTail && strings.Trim(tail, "0123456789abcdef") == ""
 }
 
 func readIdentity(fs FS, path string) (id Identity, found bool, err error) {
@@ -64,9 +89,6 @@ func readIdentity(fs FS, path string) (id Identity, found bool, err error) {
 }
 
 func writeIdentity(fs FS, path string, id Identity) error {
-	if id.NodeID == "" || len(id.NodeID) > 255 || strings.ContainsAny(string(id.NodeID), "\n\r") {
-		return fmt.Errorf("node id %q: want 1 to 255 bytes on one line", id.NodeID)
-	}
 	return writeFile(fs, path, AppendIdentity(nil, id))
 }
 

@@ -1,8 +1,6 @@
 package storage
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -25,7 +23,7 @@ type FS = vfs.FS
 type Config struct {
 	Dir      string
 	FS       FS     // nil: the operating system's
-	NodeName string // must match the identity on disk; empty: take that, or make one up at the first start
+	NodeName string // must be the name in the identity on disk; empty: take that, or make one up at the first start
 	Existing bool   // refuse to create a store
 
 	CacheBytes         int64  // block cache of both databases together
@@ -109,6 +107,9 @@ func Open(cfg Config) (_ *Store, err error) {
 			err = fmt.Errorf("open store %s: %w", cfg.Dir, errors.Join(err, s.release()))
 		}
 	}()
+	if cfg.NodeName != "" && !entity.ValidNodeName(cfg.NodeName) {
+		return nil, fmt.Errorf("a node cannot be called %q: want 1 to %d letters, digits, dots, dashes and underscores", cfg.NodeName, entity.MaxNodeName)
+	}
 	if cfg.Existing {
 		if _, err := s.fs.Stat(s.path(identityName)); err != nil {
 			return nil, fmt.Errorf("there is no store: %w", err)
@@ -125,7 +126,7 @@ func Open(cfg Config) (_ *Store, err error) {
 		return nil, err
 	}
 	if found && cfg.NodeName != "" && cfg.NodeName != id.NodeID.Name() {
-		return nil, fmt.Errorf("the store belongs to node %q, not to %q", id.NodeID.Name(), cfg.NodeName)
+		return nil, fmt.Errorf("the store belongs to a node called %q (%s), not to one called %q", id.NodeID.Name(), id.NodeID, cfg.NodeName)
 	}
 	if err := s.prepare(found); err != nil {
 		return nil, err
@@ -200,15 +201,11 @@ func (s *Store) create() error {
 	if err := syncDir(s.fs, s.cfg.Dir); err != nil {
 		return err
 	}
-	random := make([]byte, 7)
-	if _, err := rand.Read(random); err != nil {
+	id, err := makeNodeID(s.cfg.NodeName)
+	if err != nil {
 		return err
 	}
-	name := s.cfg.NodeName
-	if name == "" {
-		name = "node-" + hex.EncodeToString(random[4:])
-	}
-	s.identity.Identity = Identity{NodeID: entity.NodeID(name + "~" + hex.EncodeToString(random[:4]))}
+	s.identity.Identity = Identity{NodeID: id}
 	if err := writeIdentity(s.fs, s.path(identityName), s.identity.Identity); err != nil {
 		return fmt.Errorf("write identity: %w", err)
 	}
@@ -236,14 +233,30 @@ func (s *Store) recover() error {
 		if err != nil {
 			return err
 		}
-		if !ok {
-			continue
+		if ok {
+			err = s.finishRestore(p, m)
+		} else {
+			err = s.checkAhead(p)
 		}
-		if err := s.finishRestore(p, m); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return s.cleanSpool()
+}
+
+// checkAhead looks whether the state of a partition without a marker has come
+// further than its log. Only damage of the state DB explains that: a replica
+// which was dropped is back.
+func (s *Store) checkAhead(p entity.Partition) error {
+	applied, err := s.state.Applied(p)
+	if err != nil {
+		return err
+	}
+	if last := s.logDB.Last(p); applied > last {
+		return fault.New(fault.Corrupt, "partition %d: the state DB is at index %d, the log ends at %d, and there is no marker", p, applied, last)
+	}
+	return nil
 }
 
 // State returns the state DB. It lives as long as the store.

@@ -29,7 +29,7 @@ func newDeadlineContext(parent context.Context, start, deadline time.Time) *dead
 
 // Value knows what the request asks of reads.
 func (c *deadlineContext) Value(key any) any {
-	if key == entity.FreshnessKey {
+	if key == (entity.FreshnessKey{}) {
 		return &c.fresh
 	}
 	return c.Context.Value(key)

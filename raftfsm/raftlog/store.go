@@ -48,8 +48,8 @@ func Open(s *storage.Store, p entity.Partition) (*Store, error) {
 	switch {
 	case applied < m.Index:
 		return nil, fault.New(fault.Corrupt, "partition %d: the state is at index %d, its marker at %d", p, applied, m.Index)
-	case applied > 0 && !ok && s.Log().Last(p) == 0:
-		return nil, fault.New(fault.Corrupt, "partition %d: the state is at index %d, and there is neither log nor marker", p, applied)
+	case !ok && applied > s.Log().Last(p):
+		return nil, fault.New(fault.Corrupt, "partition %d: the state is at index %d, its log ends at %d, and there is no marker", p, applied, s.Log().Last(p))
 	}
 	return &Store{store: s, log: s.Log(), partition: p}, nil
 }

@@ -11,15 +11,13 @@ type Freshness struct {
 	Stale bool      // or else the local replica as it is, however old
 }
 
-type freshnessKey struct{}
-
-// FreshnessKey is under which a context holds a *Freshness.
-var FreshnessKey any = freshnessKey{}
+// FreshnessKey is the key under which a context holds a *Freshness.
+type FreshnessKey struct{}
 
 // FreshnessOf returns what a context asks of reads. One that says nothing asks
 // for all that was acknowledged before this call.
 func FreshnessOf(ctx context.Context) Freshness {
-	if f, ok := ctx.Value(FreshnessKey).(*Freshness); ok {
+	if f, ok := ctx.Value(FreshnessKey{}).(*Freshness); ok {
 		return *f
 	}
 	return Freshness{Since: time.Now()}
