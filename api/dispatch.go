@@ -74,7 +74,7 @@ func (s *Server) dispatch(req *wire.Request) (*wire.Reply, error) {
 	if err := here(req, parts, segments); err != nil {
 		return nil, err
 	}
-	if err := parts.Authenticate(req); err != nil {
+	if err := s.authenticate(req, parts); err != nil {
 		return nil, err
 	}
 	if req.Principal == nil {
@@ -95,10 +95,26 @@ func (s *Server) dispatch(req *wire.Request) (*wire.Reply, error) {
 	return s.application(req, parts, segments)
 }
 
+// authenticate finds out who calls. Who is content with a stale read may be
+// known, as the application may be, only to nodes that are up to date: nobody is turned away
+// for what a stale replica does not know.
+func (s *Server) authenticate(req *wire.Request, parts *Parts) error {
+	err := parts.Authenticate(req)
+	if err != nil && req.Stale() && wire.Status(fault.CodeOf(err)) < 500 {
+		req.Freshen()
+		err = parts.Authenticate(req)
+	}
+	return err
+}
+
 // application resolves the application a path begins with and hands over what
 // follows.
 func (s *Server) application(req *wire.Request, parts *Parts, segments []string) (*wire.Reply, error) {
 	app, rest, err := parts.resolve(req.Context(), segments)
+	if fault.Is(err, fault.OrganizationApplicationNotFound) && req.Stale() {
+		req.Freshen()
+		app, rest, err = parts.resolve(req.Context(), segments)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -59,19 +59,22 @@ func (c *coalescer[Q, A]) submit(q Q, answer func(A, error)) {
 	c.mu.Unlock()
 }
 
-// ask waits for the answer to q until ctx ends.
-func (c *coalescer[Q, A]) ask(ctx context.Context, q Q) (A, error) {
+// askWhile waits for the answer to q until ctx ends or there is no use in it any
+// more: the node asked is known not to lead.
+func (c *coalescer[Q, A]) askWhile(ctx context.Context, useless <-chan struct{}, q Q) (A, error) {
 	type reply struct {
 		a   A
 		err error
 	}
 	came := make(chan reply, 1)
 	c.submit(q, func(a A, err error) { came <- reply{a, err} })
+	var none A
 	select {
 	case r := <-came:
 		return r.a, r.err
+	case <-useless:
+		return none, fault.New(fault.NoQuorum, "the leader has changed, try again")
 	case <-ctx.Done():
-		var none A
 		return none, context.Cause(ctx)
 	}
 }

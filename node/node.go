@@ -384,12 +384,17 @@ func (n *Node) partitionOf(ctx context.Context, app entity.AppID) (entity.Partit
 	if p, ok := n.routes.Load(app); ok {
 		return p.(entity.Partition), nil
 	}
-	if err := n.freshen(ctx, n.hosted(entity.System)); err != nil {
-		return 0, err
+	p, found, err := n.readRoute(app)
+	if err == nil && !found { // it may be new
+		bounded, cancel := bound(ctx, n.cfg.ReadTimeout)
+		defer cancel()
+		system := n.hosted(entity.System)
+		if err := system.await(bounded, n.since(entity.FreshnessOf(ctx).Since)); err != nil {
+			return 0, err
+		}
+		p, found, err = n.readRoute(app)
 	}
-	view := n.store.State().View(entity.System)
-	p, _, found, err := storage.ReadRoute(view, app)
-	if err = errors.Join(err, view.Close()); err != nil {
+	if err != nil {
 		return 0, fmt.Errorf("find partition of application %d: %w", app, err)
 	}
 	if !found || uint32(p) > n.cluster.Partitions {
@@ -397,6 +402,12 @@ func (n *Node) partitionOf(ctx context.Context, app entity.AppID) (entity.Partit
 	}
 	n.routes.Store(app, p)
 	return p, nil
+}
+
+func (n *Node) readRoute(app entity.AppID) (entity.Partition, bool, error) {
+	view := n.store.State().View(entity.System)
+	p, _, found, err := storage.ReadRoute(view, app)
+	return p, found, errors.Join(err, view.Close())
 }
 
 // ChoosePartition returns the partition with the fewest applications, for a

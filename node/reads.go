@@ -177,7 +177,7 @@ func (g *group) findIndex(ctx context.Context) (rpc.Index, error) {
 	if err != nil {
 		return rpc.Index{}, fault.Wrap(err, fault.NoQuorum, "partition %d: its leader cannot be reached", g.partition)
 	}
-	x, err := k.index.ask(ctx, g.partition)
+	x, err := k.index.askWhile(ctx, known.changed, g.partition)
 	if err != nil {
 		return rpc.Index{}, fault.Wrap(err, fault.NoQuorum, "partition %d: its leader does not answer", g.partition)
 	}

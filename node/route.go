@@ -85,7 +85,7 @@ func (n *Node) proposeOnce(ctx context.Context, p entity.Partition, data []byte,
 	if err != nil {
 		return command.Outcome{}, changed, elsewhere{fault.Wrap(err, fault.NoQuorum, "the leader of partition %d cannot be reached", p)}
 	}
-	verdict, err := n.forward(ctx, k, rpc.Proposal{Partition: p, Data: data}, changed)
+	verdict, err := k.propose.askWhile(ctx, changed, rpc.Proposal{Partition: p, Data: data})
 	switch {
 	case err != nil:
 		n.guess(p, "")
@@ -100,25 +100,6 @@ func (n *Node) proposeOnce(ctx context.Context, p entity.Partition, data []byte,
 		return command.Outcome{}, changed, verdict.Fault
 	default: // stopping, or not confirmed there
 		return command.Outcome{}, changed, elsewhere{verdict.Fault}
-	}
-}
-
-// forward sends a proposal and waits for the verdict; but not for that of a
-// node that is known not to lead any more.
-func (n *Node) forward(ctx context.Context, k *link, p rpc.Proposal, changed <-chan struct{}) (rpc.Verdict, error) {
-	type reply struct {
-		verdict rpc.Verdict
-		err     error
-	}
-	came := make(chan reply, 1)
-	k.propose.submit(p, func(v rpc.Verdict, err error) { came <- reply{v, err} })
-	select {
-	case r := <-came:
-		return r.verdict, r.err
-	case <-changed:
-		return rpc.Verdict{}, fault.New(fault.NoQuorum, "the leader of partition %d changed", p.Partition)
-	case <-ctx.Done():
-		return rpc.Verdict{}, context.Cause(ctx)
 	}
 }
 

@@ -114,7 +114,8 @@ func (m *model) apply(index uint64, cmd *command.Command) modelOutcome {
 	return out
 }
 
-// retry answers with the recorded outcome, entities as they are now.
+// retry answers with the recorded outcome, entities as they are now, or as the
+// command would have them where they are gone.
 func (m *model) retry(s *modelSeen, cmd *command.Command) modelOutcome {
 	if s.app != cmd.App || s.kind != cmd.Kind() {
 		return modelOutcome{Code: fault.Conflict}
@@ -131,10 +132,32 @@ func (m *model) retry(s *modelSeen, cmd *command.Command) modelOutcome {
 		if e != nil && seq(describe(e.header, e.props)) == seq(was) {
 			out.Entities[i] = describe(e.header, e.props)
 		} else {
-			out.Entities[i] = strings.Join(strings.Fields(was)[:9], " ")
+			header := strings.Join(strings.Fields(was)[:9], " ")
+			none := describe(entity.Entity{}, nil)
+			out.Entities[i] = header + strings.TrimPrefix(describe(entity.Entity{}, brought(cmd, ref.id, out.Created)), none)
 		}
 	}
 	return out
+}
+
+// brought are the properties that a command gives to an entity.
+func brought(cmd *command.Command, id entity.ID, created bool) map[string]string {
+	switch op := cmd.Op.(type) {
+	case command.CreateEntities:
+		for _, item := range op.Items {
+			if item.ID == id {
+				return propsOf(item.JSON)
+			}
+		}
+	case command.UpdateEntity:
+		if created {
+			return propsOf(op.Create.JSON)
+		}
+		props := propsOf(op.Patch)
+		maps.DeleteFunc(props, func(_, v string) bool { return v == "null" || v == `""` })
+		return props
+	}
+	return nil
 }
 
 func (m *model) collection(at modelKey) *modelCollection {

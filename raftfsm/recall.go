@@ -10,8 +10,8 @@ import (
 )
 
 // recall answers a retry with the recorded outcome. Entities are read again, so
-// the answer shows them as they are now; of one that was deleted since, what is
-// left is its header.
+// the answer shows them as they are now; of one that was deleted since, it shows
+// what the request itself had brought.
 func (m *Machine) recall(cmd *command.Command) (command.Outcome, error) {
 	raw, ok, err := m.window.record(m.batch, cmd.Request)
 	if err != nil {
@@ -38,11 +38,33 @@ func (m *Machine) recall(cmd *command.Command) (command.Outcome, error) {
 		}
 		if ok && now.ID == was.ID {
 			*was = now
-		} else {
-			was.JSON = []byte("{}")
+		} else if was.JSON, err = m.brought(cmd.Op, was.ID, rec.Outcome.Created); err != nil {
+			return command.Outcome{}, err
 		}
 	}
 	return rec.Outcome, nil
+}
+
+// brought returns the properties that a command gives to an entity.
+func (m *Machine) brought(op command.Op, id entity.ID, created bool) ([]byte, error) {
+	switch op := op.(type) {
+	case command.CreateEntities:
+		for i := range op.Items {
+			if op.Items[i].ID == id {
+				return op.Items[i].JSON, nil
+			}
+		}
+	case command.UpdateEntity:
+		if created && op.Create != nil {
+			return op.Create.JSON, nil
+		}
+		json, err := m.merger.merge([]byte("{}"), op.Patch, nil)
+		if err != nil {
+			return nil, fmt.Errorf("patch of a request that was applied: %w", err)
+		}
+		return json, nil
+	}
+	return []byte("{}"), nil
 }
 
 // entityAt reads an entity by its number. Its JSON aliases what is appended to dst.

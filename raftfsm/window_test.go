@@ -64,10 +64,10 @@ func TestRetryGetsTheRecordedOutcome(t *testing.T) {
 		t.Errorf("another command gets %+v", out)
 	}
 
-	// An entity that was deleted since has left its header.
+	// Of an entity that was deleted since, the answer shows what the request brought.
 	f.apply(command.Command{App: 16, Op: command.DeleteEntity{Collection: "items", Target: command.Target{ID: idOf(1)}}})
 	out := f.apply(milk)[0]
-	if out.Fault != nil || out.Entities[0].ID != idOf(1) || string(out.Entities[0].JSON) != "{}" {
+	if out.Fault != nil || out.Entities[0].ID != idOf(1) || string(out.Entities[0].JSON) != `{"name":"milk"}` {
 		t.Errorf("after its deletion: %+v", out)
 	}
 

@@ -244,6 +244,10 @@ func (r *Request) findConsistency() error {
 // answer. Writes never are.
 func (r *Request) Stale() bool { return r.stale && r.method == "GET" }
 
+// Freshen asks for up to date reads from now on, but for the one that answers
+// the request.
+func (r *Request) Freshen() { r.ctx.fresh.Stale = false }
+
 // Aged notes how old the answer can be; less than 0 is unknown.
 func (r *Request) Aged(age time.Duration) {
 	text := "unknown"

@@ -159,5 +159,34 @@ func partitionOf(s *node.ClusterStatus, place *entity.Placement) partitionView {
 	return v
 }
 
+// statusView is the node's part of /status, which anybody may see.
+type statusView struct {
+	ID         string                `json:"id"`
+	Ready      bool                  `json:"ready"` // every replica follows a leader, or leads
+	Partitions []partitionStatusView `json:"partitions"`
+}
+
+type partitionStatusView struct {
+	Partition uint32 `json:"partition"`
+	Role      string `json:"role"`   // leader, follower or nonvoter
+	Leader    string `json:"leader"` // node, empty: none is known
+	Term      uint64 `json:"term"`
+	Applied   uint64 `json:"applied"` // log index
+	Commit    uint64 `json:"commit"`  // log index
+	Fresh     int64  `json:"freshMs"` // age of the last proof that the replica was up to date; -1: none yet
+}
+
+func statusOf(r node.Report) statusView {
+	v := statusView{ID: string(r.Node), Ready: r.Ready, Partitions: make([]partitionStatusView, len(r.Partitions))}
+	for i, p := range r.Partitions {
+		leader, _ := entity.ParseServerID(p.Leader)
+		v.Partitions[i] = partitionStatusView{
+			Partition: uint32(p.Partition), Role: p.Role, Leader: string(leader.Node),
+			Term: p.Term, Applied: p.Applied, Commit: p.Commit, Fresh: p.Fresh,
+		}
+	}
+	return v
+}
+
 // since is how long ago a time in ms since the epoch is, in whole seconds.
 func since(ms int64) time.Duration { return time.Since(time.UnixMilli(ms)).Round(time.Second) }

@@ -83,7 +83,7 @@ var layers = map[string][]string{
 var owners = map[string][]string{
 	"github.com/cockroachdb/pebble/":  {"storage", "bench/limit"},
 	"github.com/hashicorp/raft":       {"raftfsm", "raftfsm/raftlog", "raftfsm/transport", "node", "bench/limit"},
-	"github.com/fasthttp/router":      {"api", "api/wire"},
+	"github.com/fasthttp/router":      {"node/rpc"},
 	"github.com/hashicorp/memberlist": {"node/gossip"},
 	"github.com/valyala/fasthttp":     {"api", "api/wire", "node/rpc", "bench/..."},
 }

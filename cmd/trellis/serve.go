@@ -194,7 +194,7 @@ func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.N
 		Data:         data.Handle,
 		Healthy:      n.Healthy,
 		Metrics:      metrics.render,
-		Status:       func() any { return n.Report() },
+		Status:       func() any { return statusOf(n.Report()) },
 	}
 	if n.Forwarded() != nil {
 		parts.Elsewhere, parts.Here, parts.Dial = n.Elsewhere, n.Here, n.DialAPI
