@@ -340,10 +340,15 @@ func few(wrong []string) error {
 // restart stops all nodes, checks their data and starts them again, with
 // nothing if each schedule is to have a fresh cluster.
 func (s *soaker) restart(ctx context.Context) (pairs int, err error) {
-	if err := s.stand.cluster.StopAll(); err != nil {
-		return 0, err
+	if pairs, err = s.stand.compareReplicas(ctx); err != nil {
+		return pairs, err
 	}
-	if pairs, err = s.stand.checkData(ctx); err != nil {
+	if err := s.stand.cluster.StopAll(); err != nil {
+		return pairs, err
+	}
+	compared, err := s.stand.checkData(ctx)
+	pairs += compared
+	if err != nil {
 		return pairs, err
 	}
 	if !s.fresh {

@@ -149,6 +149,7 @@ func (n *Node) services() rpc.Services {
 		Join:      n.serveJoin,
 		Adopt:     n.serveAdopt,
 		Placed:    n.servePlaced,
+		Digest:    func(ctx context.Context, q rpc.Digest) (any, error) { return n.serveDigest(ctx, q) },
 		Report:    func() any { return n.Report() },
 	}
 }

@@ -114,8 +114,8 @@ func (m *model) apply(index uint64, cmd *command.Command) modelOutcome {
 	return out
 }
 
-// retry answers with the recorded outcome, entities as they are now, or as the
-// command would have them where they are gone.
+// retry answers with the recorded outcome; where entities have changed since, with
+// what the command makes of them.
 func (m *model) retry(s *modelSeen, cmd *command.Command) modelOutcome {
 	if s.app != cmd.App || s.kind != cmd.Kind() {
 		return modelOutcome{Code: fault.Conflict}
@@ -128,20 +128,27 @@ func (m *model) retry(s *modelSeen, cmd *command.Command) modelOutcome {
 	for i, ref := range s.ids {
 		was := out.Entities[i]
 		e := m.collections[ref.at].entities[ref.id]
-		seq := func(text string) string { return strings.Fields(text)[6] }
-		if e != nil && seq(describe(e.header, e.props)) == seq(was) {
+		field := func(text string, i int) string { return strings.Fields(text)[i] }
+		header := strings.Join(strings.Fields(was)[:9], " ")
+		none := describe(entity.Entity{}, nil)
+		show := func(props map[string]string) string {
+			return header + strings.TrimPrefix(describe(entity.Entity{}, props), none)
+		}
+		const seq, rev = 6, 8
+		switch {
+		case e == nil || field(describe(e.header, nil), seq) != field(was, seq):
+			out.Entities[i] = show(brought(cmd, ref.id, out.Created, nil))
+		case field(describe(e.header, nil), rev) == field(was, rev):
 			out.Entities[i] = describe(e.header, e.props)
-		} else {
-			header := strings.Join(strings.Fields(was)[:9], " ")
-			none := describe(entity.Entity{}, nil)
-			out.Entities[i] = header + strings.TrimPrefix(describe(entity.Entity{}, brought(cmd, ref.id, out.Created)), none)
+		default:
+			out.Entities[i] = show(brought(cmd, ref.id, out.Created, e.props))
 		}
 	}
 	return out
 }
 
-// brought are the properties that a command gives to an entity.
-func brought(cmd *command.Command, id entity.ID, created bool) map[string]string {
+// brought are the properties that a command makes of an entity.
+func brought(cmd *command.Command, id entity.ID, created bool, now map[string]string) map[string]string {
 	switch op := cmd.Op.(type) {
 	case command.CreateEntities:
 		for _, item := range op.Items {
@@ -153,11 +160,25 @@ func brought(cmd *command.Command, id entity.ID, created bool) map[string]string
 		if created {
 			return propsOf(op.Create.JSON)
 		}
-		props := propsOf(op.Patch)
-		maps.DeleteFunc(props, func(_, v string) bool { return v == "null" || v == `""` })
-		return props
+		return patched(now, &op)
 	}
-	return nil
+	return now
+}
+
+// patched is what an update makes of properties.
+func patched(props map[string]string, op *command.UpdateEntity) map[string]string {
+	props = maps.Clone(props)
+	if props == nil {
+		props = map[string]string{}
+	}
+	for name, v := range propsOf(op.Patch) {
+		if v != "null" && v != `""` {
+			props[name] = v
+		} else if len(op.Rules.Required) == 0 || op.Rules.Required[0] != name {
+			delete(props, name)
+		}
+	}
+	return props
 }
 
 func (m *model) collection(at modelKey) *modelCollection {
@@ -312,14 +333,7 @@ func (m *model) update(at modelKey, cmd *command.Command, op *command.UpdateEnti
 		return modelOutcome{Created: true, Entities: []string{describe(created.header, created.props)}}, []modelRef{{at, op.Create.ID}}
 	}
 	c := m.collections[at]
-	props := maps.Clone(e.props)
-	for name, v := range propsOf(op.Patch) {
-		if v != "null" && v != `""` {
-			props[name] = v
-		} else if len(op.Rules.Required) == 0 || op.Rules.Required[0] != name {
-			delete(props, name)
-		}
-	}
+	props := patched(e.props, op)
 	if code := c.clash(e.header.ID, props, op.Rules.Unique); code != "" {
 		return modelOutcome{Code: code}, nil
 	}

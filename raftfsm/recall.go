@@ -9,9 +9,10 @@ import (
 	"github.com/trellisdb/trellis/storage/keys"
 )
 
-// recall answers a retry with the recorded outcome. Entities are read again, so
-// the answer shows them as they are now; of one that was deleted since, it shows
-// what the request itself had brought.
+// recall answers a retry with the recorded outcome. The record has no JSON of
+// entities: of one that has not changed since, it is read again. Of one that has,
+// a creation shows what it had created, which the command holds; an update shows
+// what it had brought, over the entity as it is now.
 func (m *Machine) recall(cmd *command.Command) (command.Outcome, error) {
 	raw, ok, err := m.window.record(m.batch, cmd.Request)
 	if err != nil {
@@ -36,17 +37,24 @@ func (m *Machine) recall(cmd *command.Command) (command.Outcome, error) {
 		if err != nil {
 			return command.Outcome{}, err
 		}
-		if ok && now.ID == was.ID {
+		switch {
+		case !ok || now.ID != was.ID: // deleted
+			was.JSON, err = m.brought(cmd.Op, was.ID, rec.Outcome.Created, []byte("{}"))
+		case now.Rev == was.Rev:
 			*was = now
-		} else if was.JSON, err = m.brought(cmd.Op, was.ID, rec.Outcome.Created); err != nil {
+		default:
+			was.JSON, err = m.brought(cmd.Op, was.ID, rec.Outcome.Created, now.JSON)
+		}
+		if err != nil {
 			return command.Outcome{}, err
 		}
 	}
 	return rec.Outcome, nil
 }
 
-// brought returns the properties that a command gives to an entity.
-func (m *Machine) brought(op command.Op, id entity.ID, created bool) ([]byte, error) {
+// brought returns what a command makes of an entity: of one that it creates what
+// it brings, of another the given properties with its patch.
+func (m *Machine) brought(op command.Op, id entity.ID, created bool, now []byte) ([]byte, error) {
 	switch op := op.(type) {
 	case command.CreateEntities:
 		for i := range op.Items {
@@ -58,13 +66,13 @@ func (m *Machine) brought(op command.Op, id entity.ID, created bool) ([]byte, er
 		if created && op.Create != nil {
 			return op.Create.JSON, nil
 		}
-		json, err := m.merger.merge([]byte("{}"), op.Patch, nil)
+		json, err := m.merger.merge(now, op.Patch, op.Rules.Required)
 		if err != nil {
 			return nil, fmt.Errorf("patch of a request that was applied: %w", err)
 		}
 		return json, nil
 	}
-	return []byte("{}"), nil
+	return now, nil
 }
 
 // entityAt reads an entity by its number. Its JSON aliases what is appended to dst.

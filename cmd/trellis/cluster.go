@@ -120,6 +120,7 @@ func newCluster() *cobra.Command {
 		}),
 		show("nodes", "Nodes, their state and what they hold", printNodes),
 		show("partitions", "Partitions, their leaders and how far each replica is", printPartitions),
+		verifyCommand(o),
 		change("drain", "Move a node's replicas to others", `Move a node's replicas to other nodes. It serves on meanwhile; once "trellis cluster nodes"
 shows that it holds only the system partition, it can be removed or stopped.`,
 			http.MethodPut, "/drain", "%s is being drained"),
@@ -130,6 +131,42 @@ directory, as a new node.`,
 			http.MethodDelete, "", "%s is removed"),
 	)
 	return c
+}
+
+func verifyCommand(o *operator) *cobra.Command {
+	return &cobra.Command{
+		Use: "verify", Short: "Compare the state hashes of all replicas",
+		Long: `Compare the state hashes of all replicas, partition by partition. Every replica
+reads its whole state for it. While clients write, replicas are seldom found at
+the same log index, and cannot be compared.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var all clusterView
+			if err := o.do(c.Context(), http.MethodGet, "/system/cluster", &all); err != nil {
+				return err
+			}
+			differ := 0
+			for _, p := range all.Partitions {
+				var v verification
+				if err := o.do(c.Context(), http.MethodGet, fmt.Sprintf("/system/cluster/verify/%d", p.Partition), &v); err != nil {
+					return err
+				}
+				if v.Agree {
+					fmt.Fprintf(c.OutOrStdout(), "partition %d: %d replicas agree at log index %d, %d keys\n", v.Partition, len(v.Replicas), v.Replicas[0].Applied, v.Replicas[0].Keys)
+					continue
+				}
+				differ++
+				fmt.Fprintf(c.OutOrStdout(), "partition %d: replicas do NOT agree\n", v.Partition)
+				for _, r := range v.Replicas {
+					fmt.Fprintf(c.OutOrStdout(), "  %s: log index %d, %d keys, %s %s\n", r.Node, r.Applied, r.Keys, r.Sum, r.Error)
+				}
+			}
+			if differ > 0 {
+				return fmt.Errorf("%d partitions could not be found equal on all their nodes", differ)
+			}
+			return nil
+		},
+	}
 }
 
 func printSummary(w io.Writer, v *clusterView) {

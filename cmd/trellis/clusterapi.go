@@ -16,6 +16,7 @@ import (
 // rest of /system to next.
 //
 //	GET    /system/cluster                      members, placements, how each node is
+//	GET    /system/cluster/verify/{partition}   state hashes of all replicas
 //	PUT    /system/cluster/nodes/{node}/drain   move its replicas to others
 //	PUT    /system/cluster/nodes/{node}/activate
 //	DELETE /system/cluster/nodes/{node}         remove it for good; ?force=true also with replicas
@@ -28,6 +29,8 @@ func systemRoutes(next wire.Handler, n *node.Node) wire.Handler {
 		switch method := req.Method(); {
 		case len(s) == 1 && method == "GET":
 			return showCluster(req, n)
+		case len(s) == 3 && s[1] == "verify" && method == "GET":
+			return verify(req, n, s[2])
 		case len(s) == 4 && s[1] == "nodes" && s[3] == "drain" && method == "PUT":
 			return setState(req, n, s[2], entity.Draining)
 		case len(s) == 4 && s[1] == "nodes" && s[3] == "activate" && method == "PUT":
@@ -37,6 +40,25 @@ func systemRoutes(next wire.Handler, n *node.Node) wire.Handler {
 		}
 		return nil, fault.New(fault.NotFound, "no such resource")
 	}
+}
+
+// verification is what GET /system/cluster/verify answers.
+type verification struct {
+	Partition uint32               `json:"partition"`
+	Agree     bool                 `json:"agree"`
+	Replicas  []node.ReplicaDigest `json:"replicas"`
+}
+
+func verify(req *wire.Request, n *node.Node, partition string) (*wire.Reply, error) {
+	p, err := strconv.ParseUint(partition, 10, 32)
+	if err != nil {
+		return nil, fault.New(fault.IllegalArgument, "partition must be a number")
+	}
+	v := verification{Partition: uint32(p)}
+	if v.Replicas, v.Agree, err = n.Verify(req.Context(), entity.Partition(p)); err != nil {
+		return nil, err
+	}
+	return wire.Management("verify replicas").Field("data", v), nil
 }
 
 func setState(req *wire.Request, n *node.Node, name string, state entity.MemberState) (*wire.Reply, error) {

@@ -36,6 +36,12 @@ type Adopt struct {
 	Nodes   []entity.NodeID // sorted
 }
 
+// Digest asks for the state hash of a replica once it has come to a log index.
+type Digest struct {
+	Partition entity.Partition
+	Least     uint64
+}
+
 // Services answer what other nodes ask. All of them are called concurrently, and
 // must be quick to notice that ctx has ended.
 type Services struct {
@@ -45,6 +51,7 @@ type Services struct {
 	Join      func(ctx context.Context, from Join) (Joined, error)
 	Adopt     func(ctx context.Context, a Adopt) error
 	Placed    func(ctx context.Context, r Replica) (bool, error)
+	Digest    func(ctx context.Context, q Digest) (any, error)
 	Report    func() any // the node's own view of itself, as JSON
 }
 
@@ -56,6 +63,7 @@ const (
 	pathJoin      = "/join"
 	pathAdopt     = "/adopt"
 	pathPlaced    = "/placed"
+	pathDigest    = "/digest"
 	pathReport    = "/report"
 )
 
@@ -81,6 +89,7 @@ func NewServer(services Services, log *slog.Logger) *Server {
 	r.POST(pathJoin, answer(s, services.Join))
 	r.POST(pathAdopt, answer(s, func(ctx context.Context, a Adopt) (struct{}, error) { return struct{}{}, services.Adopt(ctx, a) }))
 	r.POST(pathPlaced, answer(s, services.Placed))
+	r.POST(pathDigest, answer(s, services.Digest))
 	r.POST(pathReport, answer(s, func(context.Context, struct{}) (any, error) { return services.Report(), nil }))
 	s.http = &fasthttp.Server{
 		Handler:               r.Handler,
@@ -263,6 +272,11 @@ func (c *Client) Adopt(ctx context.Context, a Adopt) error {
 // not lead it.
 func (c *Client) Placed(ctx context.Context, p Replica) (placed bool, err error) {
 	return placed, c.ask(ctx, pathPlaced, p, &placed)
+}
+
+// Digest asks for a state hash, into a pointer.
+func (c *Client) Digest(ctx context.Context, q Digest, into any) error {
+	return c.ask(ctx, pathDigest, q, into)
 }
 
 // Report asks a node how it is, into a pointer.
