@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,7 +21,25 @@ import (
 	"github.com/trellisdb/trellis/storage/storagetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain looks for goroutines that were left. Gossip's library has some that
+// end by themselves within seconds.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	ignored := []goleak.Option{
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"), // ends when connections would be idle for too long
+	}
+	leak := goleak.Find(ignored...)
+	for end := time.Now().Add(15 * time.Second); leak != nil && time.Now().Before(end); {
+		leak = goleak.Find(ignored...)
+	}
+	if code == 0 && leak != nil {
+		fmt.Fprintln(os.Stderr, leak)
+		code = 1
+	}
+	os.Exit(code)
+}
 
 func testConfig(t testing.TB, dir string) node.Config {
 	cfg := node.DefaultConfig(dir)

@@ -12,6 +12,7 @@ import (
 	"net/http/pprof"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -28,7 +29,7 @@ import (
 )
 
 // shutdownTimeout is how long requests and writes in flight may take to end.
-const shutdownTimeout = 20 * time.Second
+const shutdownTimeout = 15 * time.Second
 
 func newServe() *cobra.Command {
 	cmd := &cobra.Command{
@@ -129,7 +130,15 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 	case <-ctx.Done():
 	}
 	log.Info("stopping", "part", "serve")
-	return nil
+	stuck := time.AfterFunc(3*shutdownTimeout/2, func() { // nobody who stops a node waits for ever
+		stacks := make([]byte, 1<<20)
+		log.Error("the node does not stop; it ends now, what it acknowledged is on disk", "goroutines", string(stacks[:runtime.Stack(stacks, true)]))
+		os.Exit(1)
+	})
+	defer stuck.Stop()
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	return errors.Join(server.Shutdown(stop), n.Close(stop)) // the front door first
 }
 
 // node is the configuration of the node.
