@@ -10,7 +10,7 @@ import (
 
 // Config is what a node needs to start. Begin with DefaultConfig.
 type Config struct {
-	ID         string // name of the node, kept in the data directory; empty: a random one at first start
+	Name       string // name of the node, kept in the data directory; empty: a random one at first start
 	Partitions int    // application partitions, fixed at the first start; 1…1024
 	Storage    storage.Config
 

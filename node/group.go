@@ -31,6 +31,7 @@ const (
 // and the queue in front of them.
 type group struct {
 	partition entity.Partition
+	node      entity.NodeID
 	cfg       *Config
 	log       *slog.Logger
 
@@ -57,6 +58,7 @@ type group struct {
 func openGroup(n *Node, p entity.Partition) (*group, error) {
 	g := &group{
 		partition: p,
+		node:      n.ID(),
 		cfg:       &n.cfg,
 		log:       n.cfg.Log.With("partition", uint32(p)),
 		watched:   make(chan struct{}),
@@ -73,7 +75,7 @@ func openGroup(n *Node, p entity.Partition) (*group, error) {
 	g.entries = &meteredLog{LogStore: g.store}
 	g.snaps = g.store.Snapshots()
 
-	id := raft.ServerID(n.ID())
+	id := raft.ServerID(g.node)
 	logger := newRaftLogger(g.log)
 	tc := transport.DefaultConfig(id)
 	tc.Stream, tc.Logger = transport.NewAlone(id), logger
@@ -148,7 +150,7 @@ func (g *group) watchLead(ctx context.Context) {
 			Request: command.RequestID(entity.NewID()),
 			Time:    time.Now().UnixMilli(),
 			App:     entity.NoApp,
-			Op:      command.TermStart{Term: term, Node: g.cfg.ID},
+			Op:      command.TermStart{Term: term, Node: string(g.node)},
 		}
 		wait, cancel := context.WithTimeout(ctx, g.cfg.ProposeTimeout)
 		_, err := g.queue.propose(wait, command.AppendCommand(nil, &cmd))

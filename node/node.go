@@ -54,7 +54,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, log: cfg.Log.With("part", "node"), started: time.Now()}
-	n.cfg.Storage.NodeID = cfg.ID
+	n.cfg.Storage.NodeName = cfg.Name
 	n.cfg.Storage.Log = cfg.Log.With("part", "storage")
 	n.cfg.Storage.Halt = cfg.Halt
 	store, err := storage.Open(n.cfg.Storage)
@@ -62,7 +62,6 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 		return nil, fmt.Errorf("open data directory: %w", err)
 	}
 	n.store = store
-	n.cfg.ID = store.Identity().NodeID
 	if err := n.startGroups(ctx); err != nil {
 		return nil, errors.Join(err, n.closeGroups(), store.Close())
 	}
@@ -70,7 +69,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	n.stopWork = stop
 	n.work.Go(func() { n.scheduleMarkers(work) })
 	n.work.Go(func() { n.watchSpace(work) })
-	n.log.Info("node started", "node", n.cfg.ID, "partitions", len(n.groups)-1, "took", time.Since(n.started))
+	n.log.Info("node started", "node", n.ID(), "partitions", len(n.groups)-1, "took", time.Since(n.started))
 	return n, nil
 }
 
@@ -150,7 +149,7 @@ func waitReady(ctx context.Context, g *group) error {
 }
 
 // ID returns the node's id, kept in its data directory.
-func (n *Node) ID() string { return n.cfg.ID }
+func (n *Node) ID() entity.NodeID { return n.store.Identity().NodeID }
 
 // Cluster returns the cluster's identity and master key.
 func (n *Node) Cluster() entity.Cluster { return n.cluster }

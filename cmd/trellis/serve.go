@@ -92,7 +92,7 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 	}()
 
 	nc := node.DefaultConfig(cfg.DataDir)
-	nc.ID = cfg.NodeID
+	nc.Name = cfg.NodeID
 	nc.Partitions = cfg.Partitions
 	nc.Storage.CacheBytes = int64(cfg.CacheMB) << 20
 	nc.Log = log
