@@ -38,9 +38,9 @@ type State struct {
 
 // statePart is what is kept in memory of one partition.
 type statePart struct {
-	// epoch is raised before and after the partition is replaced or dropped.
-	// Pebble's snapshots do not survive that: a view of an earlier epoch must
-	// notice.
+	// epoch is raised before and after the partition is replaced or dropped, so
+	// it is odd meanwhile. Pebble's snapshots do not survive that: a view of an
+	// earlier or an odd epoch must notice.
 	epoch   atomic.Uint64
 	durable durable
 	// begun counts the changes that are about to become visible, commits those

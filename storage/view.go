@@ -36,9 +36,11 @@ func (s *State) View(p entity.Partition) *View {
 // Partition returns the partition the view shows.
 func (v *View) Partition() entity.Partition { return v.p }
 
-// stale tells that the partition was replaced or dropped under the view.
+// stale tells that the partition was replaced or dropped under the view, or is
+// being while the view was opened: its first reads may be of the old content and
+// its last of the new.
 func (v *View) stale() error {
-	if v.part.epoch.Load() == v.picture.epoch {
+	if epoch := v.picture.epoch; epoch%2 == 0 && v.part.epoch.Load() == epoch {
 		return nil
 	}
 	return fault.New(fault.NoQuorum, "partition %d was replaced or given up while it was read; try again", v.p)
