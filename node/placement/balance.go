@@ -69,7 +69,11 @@ func (pl *planner) move() (Change, bool) {
 		return Change{}, false
 	}
 	replicas := append(slices.Clone(best.p.Replicas), entity.Replica{Node: best.to.ID, Number: best.p.Next, Voter: true})
-	why := fmt.Sprintf("partition %d: add %s as voter, which is to have the replica of %s", best.p.Partition, best.to.ID, best.from.ID)
+	reason := fmt.Sprintf("which holds fewer replicas than %s", best.from.ID)
+	if best.crowding < 0 {
+		reason = fmt.Sprintf("since %s shares its zone with another replica", best.from.ID)
+	}
+	why := fmt.Sprintf("partition %d: add %s as voter, %s", best.p.Partition, best.to.ID, reason)
 	return Change{Placement: successor(best.p, replicas, best.p.Next+1), Why: why}, true
 }
 

@@ -64,4 +64,8 @@
 // runs the replica that it has until then, also if the table wants it to have
 // another: that one begins when the first is out of the configuration. A server is
 // alive in Reconcile's sense if the node runs the replica of this very number.
+//
+// A leader asks Reconcile only while its node's copy of the system partition is
+// up to date. Two leaders that went by different versions of the table could hand
+// the lead to and fro, and one that was removed would never learn of it.
 package placement

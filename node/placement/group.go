@@ -139,6 +139,16 @@ func (g *group) promote() Step {
 	return Step{}
 }
 
+// incoming reports whether a wanted voter that is alive has yet to get its vote.
+// One that waits for another replica of its node to go is not alive in that sense.
+func (g *group) incoming() bool {
+	return slices.ContainsFunc(g.want, func(r entity.Replica) bool {
+		id := r.ServerID()
+		_, waits := g.predecessor(r)
+		return r.Voter && !g.have[id].Voter && g.alive(id) && !waits
+	})
+}
+
 // dismiss takes the vote of the first voter that is not to have it.
 //
 // It waits for the wanted voters that are alive. And it waits for a majority of
@@ -146,29 +156,27 @@ func (g *group) promote() Step {
 // is not wanted holds their place. That doesn't save a voter whose own node is
 // to have another replica; and where one such waits, it doesn't save the dead.
 func (g *group) dismiss() Step {
+	if g.incoming() {
+		return Step{}
+	}
 	wanted, ready, waiting := 0, 0, false
 	for _, r := range g.want {
 		if !r.Voter {
 			continue
 		}
-		id := r.ServerID()
 		wanted++
+		if id := r.ServerID(); g.have[id].Voter && g.isFit(id) {
+			ready++
+		}
 		_, waits := g.predecessor(r)
 		waiting = waiting || waits
-		switch {
-		case g.have[id].Voter && g.isFit(id):
-			ready++
-		case !g.have[id].Voter && g.alive(id) && !waits:
-			return Step{}
-		}
 	}
 	for _, s := range g.servers {
 		r, stays := g.wanted[s.ID]
 		if !s.Voter || r.Voter || s.ID == g.self || !g.carries(s.ID) {
 			continue
 		}
-		switch {
-		case 2*ready > wanted, waiting && !g.alive(s.ID), g.successor(s):
+		if 2*ready > wanted || waiting && !g.alive(s.ID) || g.successor(s) {
 			if stays {
 				return Step{Kind: Demote, Server: s.ID}
 			}
@@ -189,7 +197,7 @@ func (g *group) stepAside() Step {
 			return Step{Kind: Transfer, Server: id}
 		}
 	}
-	if !g.successor(g.have[g.self]) || !g.carries(g.self) {
+	if g.incoming() || !g.successor(g.have[g.self]) || !g.carries(g.self) {
 		return Step{}
 	}
 	for _, s := range g.servers {

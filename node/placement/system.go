@@ -43,13 +43,10 @@ func (pl *planner) planSystem() (Change, bool) {
 	return change, true
 }
 
-// busy reports whether a removed member may still lead or follow a group of an
-// application. It must see the table until it does not, or it would keep to
-// the one it saw last.
+// busy reports whether a removed member may still have a part in the group of
+// an application, now or when it is up again. It must see the table until then:
+// if it came to lead the group it would go by the table it saw last.
 func (pl *planner) busy(n *node) bool {
-	if n.Dead {
-		return false
-	}
 	return slices.ContainsFunc(pl.table, func(p entity.Placement) bool {
 		_, holds := p.Replica(n.ID)
 		return holds || p.Formed && pl.unsettled[p.Partition]
