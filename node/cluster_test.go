@@ -192,6 +192,7 @@ func (c *cluster) agree(through int, partitions int) {
 // through one is seen through every other at once; and what one node misses
 // while it is down, it has when it is back.
 func TestThreeNodesAreOneCluster(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := newCluster(t, 3, nil)
 	c.start(3, 2, 0, 1)
 	if a, b := c.nodes[0].Cluster(), c.nodes[1].Cluster(); a != b || c.nodes[2].Cluster() != a {
@@ -222,6 +223,7 @@ func TestThreeNodesAreOneCluster(t *testing.T) {
 // Without a majority nothing is written and nothing read but what is at hand;
 // when it is back, everything goes on without anybody's help.
 func TestWithoutAMajority(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := newCluster(t, 3, func(_ int, cfg *node.Config) { cfg.ReadTimeout = time.Second })
 	c.start(3, 0, 1, 2)
 	app := c.app(0, "acme")
@@ -264,6 +266,7 @@ func TestWithoutAMajority(t *testing.T) {
 
 // A node alone grows to three while it serves, and the first leaves again.
 func TestGrowAndShrink(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := newCluster(t, 3, nil)
 	cfg := c.config(0, 1)
 	unwanted := make(chan error, 1)
@@ -340,6 +343,7 @@ func TestGrowAndShrink(t *testing.T) {
 // A follower that was away for longer than the log reaches back gets the whole
 // state, while writes go on.
 func TestFollowerBehindTheLogIsSentTheState(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := newCluster(t, 3, func(_ int, cfg *node.Config) {
 		cfg.MarkerInterval, cfg.MarkerMaxAge, cfg.TrailingEntries = 50*time.Millisecond, 100*time.Millisecond, 2
 	})
@@ -375,6 +379,7 @@ func TestFollowerBehindTheLogIsSentTheState(t *testing.T) {
 
 // Who has another secret can neither join nor be joined.
 func TestAnotherSecretIsAStranger(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := newCluster(t, 2, func(i int, cfg *node.Config) {
 		if i == 1 {
 			cfg.Secret = []byte("another secret")
@@ -402,6 +407,7 @@ func TestAnotherSecretIsAStranger(t *testing.T) {
 // A second node of the same name is refused while the first lives; once that is
 // gone, the second takes its place.
 func TestNamesakes(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := newCluster(t, 2, func(_ int, cfg *node.Config) { cfg.Name = "same" })
 	cfg := c.config(0, 1)
 	cfg.Join = nil
@@ -423,6 +429,7 @@ func TestNamesakes(t *testing.T) {
 
 // One request that is sent through all nodes at once has one effect.
 func TestOneRequestThroughAllNodesHasOneEffect(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := newCluster(t, 3, nil)
 	c.start(3, 0, 1, 2)
 	app := c.app(0, "acme")
