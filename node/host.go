@@ -64,6 +64,9 @@ func (n *Node) host(ctx context.Context) {
 		version := n.hosted(entity.System).machine.Version(entity.Management)
 		if version != seen || time.Since(last) >= hostRound {
 			seen, last = version, time.Now()
+			if _, protocol, err := n.table(); err == nil {
+				n.protocol.Store(protocol)
+			}
 			if err := n.hostAll(ctx); err != nil && ctx.Err() == nil {
 				n.log.Warn("replicas are not as they are to be, trying again", "error", err)
 			}

@@ -38,6 +38,9 @@ type Node struct {
 	routes  sync.Map                 // entity.AppID → entity.Partition; an application never moves
 	guesses sync.Map                 // entity.Partition → entity.NodeID: who leads what has no replica here
 
+	protocol atomic.Uint32 // what all members understand, as far as this node knows; 0: it does not know yet
+	traffic  traffic
+
 	forming  sync.Mutex  // while a cluster is formed, or its forming promised
 	formed   atomic.Bool // the cluster's record is known
 	stopping atomic.Bool
@@ -268,6 +271,9 @@ func (n *Node) Propose(ctx context.Context, app entity.AppID, cmd command.Comman
 		if g := n.hosted(p); g != nil && g.leads() {
 			return command.Outcome{}, diskFull()
 		}
+	}
+	if needs := cmd.Kind().Protocol(); needs > max(1, n.protocol.Load()) {
+		return command.Outcome{}, fault.New(fault.NotImplemented, "not before every node of the cluster has been upgraded")
 	}
 	cmd.App = app
 	if cmd.Request == (command.RequestID{}) {

@@ -177,6 +177,7 @@ func (g *group) findIndex(ctx context.Context) (rpc.Index, error) {
 	if err != nil {
 		return rpc.Index{}, fault.Wrap(err, fault.NoQuorum, "partition %d: its leader cannot be reached", g.partition)
 	}
+	g.node.traffic.asked.Add(1)
 	x, err := k.index.askWhile(ctx, known.changed, g.partition)
 	if err != nil {
 		return rpc.Index{}, fault.Wrap(err, fault.NoQuorum, "partition %d: its leader does not answer", g.partition)
@@ -248,6 +249,7 @@ func (g *group) confirmTerm(ctx context.Context, term uint64) error {
 	if need <= 0 {
 		return nil
 	}
+	g.node.traffic.confirmed.Add(1)
 	type reply struct {
 		standing rpc.Standing
 		err      error

@@ -29,6 +29,9 @@ const (
 func (n *Node) propose(ctx context.Context, p entity.Partition, data []byte) (command.Outcome, error) {
 	pause := shortestPause
 	for try := 0; ; try++ {
+		if try > 0 {
+			n.traffic.retried.Add(1)
+		}
 		out, changed, err := n.proposeOnce(ctx, p, data, try)
 		if err == nil || !worthRetrying(err) || n.stopping.Load() {
 			return out, err
@@ -85,6 +88,7 @@ func (n *Node) proposeOnce(ctx context.Context, p entity.Partition, data []byte,
 	if err != nil {
 		return command.Outcome{}, changed, elsewhere{fault.Wrap(err, fault.NoQuorum, "the leader of partition %d cannot be reached", p)}
 	}
+	n.traffic.forwarded.Add(1)
 	verdict, err := k.propose.askWhile(ctx, changed, rpc.Proposal{Partition: p, Data: data})
 	switch {
 	case err != nil:

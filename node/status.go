@@ -2,10 +2,12 @@ package node
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
 
+	"github.com/trellisdb/trellis/node/peer"
 	"github.com/trellisdb/trellis/node/placement"
 	"github.com/trellisdb/trellis/raftfsm/command"
 	"github.com/trellisdb/trellis/storage"
@@ -236,4 +238,39 @@ func (n *Node) Healthy(context.Context) error {
 	}
 	_, err = n.store.State().Applied(entity.System)
 	return err
+}
+
+// traffic counts what goes on between this node and others.
+type traffic struct {
+	forwarded atomic.Uint64
+	retried   atomic.Uint64
+	asked     atomic.Uint64
+	confirmed atomic.Uint64
+}
+
+// Traffic are the figures of what goes on between this node and others, since the
+// start.
+type Traffic struct {
+	Forwarded uint64     // proposals sent to other nodes
+	Retried   uint64     // tries of proposals after the first: leaders that changed or did not answer
+	Asked     uint64     // rounds in which the leader elsewhere was asked for a read index
+	Confirmed uint64     // rounds in which a majority was asked for its term
+	Alive     int        // nodes that gossip hears of, this one included; 0 without gossip
+	Ignored   uint64     // gossip that was not understood, or of another cluster
+	Port      peer.Stats // of the port between nodes; empty without one
+}
+
+// Traffic returns the figures of now.
+func (n *Node) Traffic() Traffic {
+	t := Traffic{
+		Forwarded: n.traffic.forwarded.Load(), Retried: n.traffic.retried.Load(),
+		Asked: n.traffic.asked.Load(), Confirmed: n.traffic.confirmed.Load(),
+	}
+	if n.gossip != nil {
+		t.Alive, t.Ignored = len(n.gossip.Peers()), n.gossip.Ignored()
+	}
+	if n.network != nil {
+		t.Port = n.network.Stats()
+	}
+	return t
 }

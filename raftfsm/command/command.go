@@ -246,6 +246,12 @@ func (SetMemberState) kind() Kind     { return KindSetMemberState }
 func (SetPlacements) kind() Kind      { return KindSetPlacements }
 func (SetProtocol) kind() Kind        { return KindSetProtocol }
 
+// Protocol is the version of the protocol that brought a kind of command. A command
+// is proposed only once all members of the cluster understand its version
+// (SetProtocol): a state machine that meets one it does not know ends its node.
+// All kinds up to now are of the first.
+func (k Kind) Protocol() uint32 { return 1 }
+
 // Outcome is what became of a command that was applied. A Fault is an error a
 // user can cause; it replicates like success, and then the command changed
 // nothing.
