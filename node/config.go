@@ -63,7 +63,7 @@ func DefaultConfig(dir string) Config {
 		Expect:          1,
 		Replication:     3,
 		Grace:           5 * time.Minute,
-		ProposeTimeout:  10 * time.Second,
+		ProposeTimeout:  15 * time.Second, // as the API gives a request: no second timer
 		ReadTimeout:     5 * time.Second,
 		DrainTimeout:    10 * time.Second,
 		MarkerInterval:  5 * time.Second,

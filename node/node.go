@@ -315,12 +315,13 @@ func (n *Node) freshen(ctx context.Context, g *group) error {
 		return g.awaitAlone()
 	}
 	f := entity.FreshnessOf(ctx)
-	if f.Stale {
+	since := n.since(f.Since)
+	if f.Stale || g.reads.fresh.Load() >= since {
 		return nil
 	}
 	ctx, cancel := bound(ctx, n.cfg.ReadTimeout)
 	defer cancel()
-	return g.await(ctx, n.since(f.Since))
+	return g.await(ctx, since)
 }
 
 // View returns a snapshot of the partition of app, as up to date as ctx asks for:
