@@ -174,10 +174,10 @@ func (c *cluster) leaderOf(p entity.Partition) int {
 	return leader
 }
 
-// agree makes sure that all replicas of all partitions hold the same.
-func (c *cluster) agree(through int, partitions int) {
+// agree makes sure that all replicas of partitions hold the same.
+func (c *cluster) agree(through int, partitions ...entity.Partition) {
 	c.t.Helper()
-	for p := range entity.Partition(partitions + 1) {
+	for _, p := range partitions {
 		c.await(fmt.Sprintf("replicas of partition %d agree", p), func() bool {
 			digests, agree, err := c.nodes[through].Verify(c.t.Context(), p)
 			if err == nil && len(digests) > 1 && !agree && digests[0].Applied == digests[1].Applied && digests[0].Sum != digests[1].Sum && digests[0].Sum != "" && digests[1].Sum != "" {
@@ -217,7 +217,7 @@ func TestThreeNodesAreOneCluster(t *testing.T) {
 			t.Errorf("the returned node shows %d entities, want %d", got, before+20)
 		}
 	}
-	c.agree(0, 2)
+	c.agree(0, 0, 1, 2)
 }
 
 // Without a majority nothing is written and nothing read but what is at hand;
@@ -303,7 +303,7 @@ func TestGrowAndShrink(t *testing.T) {
 	for i := range 10 {
 		c.write(i%3, app, fmt.Sprint("grown", i))
 	}
-	c.agree(1, 2)
+	c.agree(1, 0, 1, 2)
 	first := c.nodes[0].ID()
 	if err := c.nodes[1].SetMemberState(t.Context(), first, entity.Removed, false); fault.CodeOf(err) != fault.Conflict {
 		t.Errorf("a node with replicas is removed without force: %v", err)
@@ -374,7 +374,7 @@ func TestFollowerBehindTheLogIsSentTheState(t *testing.T) {
 	c.start(3, 2)
 	stop()
 	writer.Wait()
-	c.agree(0, 2)
+	c.agree(0, 0, 1, 2)
 }
 
 // Who has another secret can neither join nor be joined.
@@ -450,4 +450,94 @@ func TestOneRequestThroughAllNodesHasOneEffect(t *testing.T) {
 	if got := count(t, c.nodes[1], app); got != 10 {
 		t.Errorf("%d entities, want 10", got)
 	}
+}
+
+// holders are the nodes that are to hold a partition, as a node knows.
+func (c *cluster) holders(through int, p entity.Partition) (ids []entity.NodeID) {
+	s, err := c.nodes[through].ClusterStatus(c.t.Context())
+	if err != nil {
+		return nil
+	}
+	for _, place := range s.Placements {
+		if place.Partition != p {
+			continue
+		}
+		for _, r := range place.Replicas {
+			ids = append(ids, r.Node)
+		}
+	}
+	return ids
+}
+
+// Four nodes hold three replicas each partition. What a node does not hold it
+// says, and names one that does. A node that is drained, and one that is gone for too
+// long, are replaced by those that are left.
+func TestReplicasMoveToThoseThatAreLeft(t *testing.T) {
+	t.Parallel() // it mostly waits
+	c := newCluster(t, 4, func(_ int, cfg *node.Config) { cfg.Grace = 2 * time.Second })
+	c.start(4, 0, 1, 2, 3)
+	app := c.app(0, "acme")
+	for i := range 8 {
+		c.write(i%4, app, fmt.Sprint("thing", i))
+	}
+	p, err := c.nodes[0].ChoosePartition() // the other one: it has no application
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := 3 - p // the application's
+	without := -1
+	for i, n := range c.nodes {
+		err := n.Here(app)
+		if err == nil {
+			continue
+		}
+		without = i
+		at, ok := n.Elsewhere(err)
+		if !fault.Is(err, fault.NotHere) || !ok || at == string(n.ID()) {
+			t.Errorf("a node without the partition says %v and names %q, %v", err, at, ok)
+		}
+		if _, err := n.View(t.Context(), app); !fault.Is(err, fault.NotHere) {
+			t.Errorf("a view of what is elsewhere: %v", err)
+		}
+	}
+	if without < 0 {
+		t.Fatal("all four nodes hold the partition")
+	}
+
+	drained := c.leaderOf(of)
+	if err := c.nodes[without].SetMemberState(t.Context(), c.nodes[drained].ID(), entity.Draining, false); err != nil {
+		t.Fatal(err)
+	}
+	c.await("the drained node has given its replicas up", func() bool { return len(c.nodes[drained].Partitions()) == 1 })
+	if got := count(t, c.nodes[without], app); got != 8 {
+		t.Errorf("the node that took over shows %d entities, want 8", got)
+	}
+	c.agree(without, 0, 1, 2)
+
+	if err := c.nodes[without].SetMemberState(t.Context(), c.nodes[drained].ID(), entity.Active, false); err != nil {
+		t.Fatal(err)
+	}
+	dead := c.leaderOf(of)
+	gone := c.nodes[dead].ID()
+	c.stop(dead)
+	left := (dead + 1) % 4
+	c.await("the dead node is replaced", func() bool {
+		ids := c.holders(left, of)
+		for _, id := range ids {
+			if id == gone {
+				return false
+			}
+		}
+		return len(ids) == 3
+	})
+	for i := range 4 {
+		if i != dead {
+			c.write(i, app, fmt.Sprint("after", i))
+		}
+	}
+	c.agree(left, 1, 2) // the dead node is a member still, and to hold the system partition
+
+	// Whoever comes back has given up what he held, and serves again.
+	c.start(4, dead)
+	c.write(dead, app, "back")
 }
