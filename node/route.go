@@ -169,6 +169,7 @@ func (n *Node) services() rpc.Services {
 		Adopt:     n.serveAdopt,
 		Placed:    n.servePlaced,
 		Report:    func() any { return n.Report() },
+		Tasks:     func() (any, error) { return n.ledTasks() },
 	}
 }
 

@@ -45,7 +45,8 @@ type Services struct {
 	Join      func(ctx context.Context, from Join) (Joined, error)
 	Adopt     func(ctx context.Context, a Adopt) error
 	Placed    func(ctx context.Context, r Replica) (bool, error)
-	Report    func() any // the node's own view of itself, as JSON
+	Report    func() any          // the node's own view of itself, as JSON
+	Tasks     func() (any, error) // background tasks of what the node leads, as JSON
 }
 
 // Paths of the calls.
@@ -57,6 +58,7 @@ const (
 	pathAdopt     = "/adopt"
 	pathPlaced    = "/placed"
 	pathReport    = "/report"
+	pathTasks     = "/tasks"
 )
 
 // callTimeout bounds a call on the side that answers it.
@@ -82,6 +84,7 @@ func NewServer(services Services, log *slog.Logger) *Server {
 	r.POST(pathAdopt, answer(s, func(ctx context.Context, a Adopt) (struct{}, error) { return struct{}{}, services.Adopt(ctx, a) }))
 	r.POST(pathPlaced, answer(s, services.Placed))
 	r.POST(pathReport, answer(s, func(context.Context, struct{}) (any, error) { return services.Report(), nil }))
+	r.POST(pathTasks, answer(s, func(context.Context, struct{}) (any, error) { return services.Tasks() }))
 	s.http = &fasthttp.Server{
 		Handler:               r.Handler,
 		MaxRequestBodySize:    MaxBytes + 16<<20,
@@ -263,6 +266,11 @@ func (c *Client) Adopt(ctx context.Context, a Adopt) error {
 // not lead it.
 func (c *Client) Placed(ctx context.Context, p Replica) (placed bool, err error) {
 	return placed, c.ask(ctx, pathPlaced, p, &placed)
+}
+
+// Tasks asks a node for the background tasks of what it leads, into a pointer.
+func (c *Client) Tasks(ctx context.Context, into any) error {
+	return c.ask(ctx, pathTasks, struct{}{}, into)
 }
 
 // Report asks a node how it is, into a pointer.
