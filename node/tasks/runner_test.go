@@ -18,14 +18,15 @@ import (
 )
 
 // TestTwoLeadersRepeatNoStep lets two runners believe that they lead, takes the lead
-// from both now and then, and hides the outcome of every fifth command.
+// from both now and then, hides the outcome of some commands, and lets others come so
+// late that the dedup window has forgotten their requests.
 func TestTwoLeadersRepeatNoStep(t *testing.T) {
 	const steps = 40
 	w := newWorld(t, appPartition)
 	defer w.close()
 	rng := rand.New(rand.NewPCG(1, 1))
 	ids := []entity.ID{w.put(someApp, "count", entity.Normal), w.put(someApp, "count", entity.Idle), w.put(someApp, "count", entity.Normal)}
-	w.forget = func() bool { return rng.IntN(5) == 0 }
+	w.fate = func() fate { return []fate{answered, answered, answered, answered, unanswered, delayed}[rng.IntN(6)] }
 	first, stopFirst := w.run(nil, counting(steps))
 	_, stopSecond := w.run(nil, counting(steps))
 	for range 10 {
@@ -209,8 +210,8 @@ func TestLostLeadStopsAStep(t *testing.T) {
 	})
 }
 
-// TestNobodyStarves: one application has a thousand tasks, others have one each, and
-// one of them is of the last priority.
+// TestNobodyStarves: two applications have hundreds of tasks, others have one each,
+// and one of these is of the last priority.
 func TestNobodyStarves(t *testing.T) {
 	w := newWorld(t, appPartition)
 	defer w.close()
@@ -218,13 +219,14 @@ func TestNobodyStarves(t *testing.T) {
 	var order []entity.AppID
 	for range 300 {
 		w.put(16, "turn", entity.Normal)
+		w.put(22, "turn", entity.Normal)
 	}
 	for app := entity.AppID(17); app < 20; app++ {
 		w.put(app, "turn", entity.Normal)
 	}
 	w.put(20, "turn", entity.Idle)
 	w.put(21, "turn", entity.Urgent)
-	_, stop := w.run(func(c *Config) { c.Workers, c.PerApp = 2, 1 }, Kind{Name: "turn", Run: func(_ context.Context, job *Job) (Step, error) {
+	_, stop := w.run(func(c *Config) { c.Workers, c.PerApp = 2, 2 }, Kind{Name: "turn", Run: func(_ context.Context, job *Job) (Step, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		order = append(order, job.Task.App)
@@ -232,7 +234,7 @@ func TestNobodyStarves(t *testing.T) {
 	}})
 	w.eventually("all had their turn", func() bool { return len(w.tasks(appPartition, entity.TaskReady)) == 0 })
 	stop()
-	for app, latest := range map[entity.AppID]int{21: 2, 17: 8, 18: 8, 19: 8, 20: 60} {
+	for app, latest := range map[entity.AppID]int{21: 2, 17: 12, 18: 12, 19: 12, 20: 40} {
 		if at := slices.Index(order, app); at < 0 || at >= latest {
 			t.Errorf("application %d had turn %d, want one of the first %d", app, at, latest)
 		}

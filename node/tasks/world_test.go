@@ -40,8 +40,24 @@ type world struct {
 	logs     map[entity.Partition][]*raft.Log
 	runners  []*Runner
 	led      []entity.Partition
-	// forget says of a command that was applied that its proposer is not told.
-	forget func() bool
+	// fate says what becomes of a command; nil: it is applied and answered.
+	fate func() fate
+	late []lateCommand
+}
+
+// fate is what can become of a command.
+type fate int
+
+const (
+	answered fate = iota
+	unanswered
+	delayed // unanswered, and applied when others have been
+)
+
+type lateCommand struct {
+	p     entity.Partition
+	after int // log entries
+	cmd   command.Command
 }
 
 func newWorld(t *testing.T, led ...entity.Partition) *world {
@@ -145,13 +161,31 @@ func (w *world) ProposeIn(ctx context.Context, p entity.Partition, cmd command.C
 	if cmd.Time == 0 {
 		cmd.Time = time.Now().UnixMilli()
 	}
-	entry := &raft.Log{Index: uint64(len(w.logs[p]) + 1), Term: 1, Type: raft.LogCommand, Data: command.AppendEntry(nil, []command.Command{cmd})}
-	w.logs[p] = append(w.logs[p], entry)
-	out := w.machines[p].Apply(entry).([]command.Outcome)[0]
-	if w.forget != nil && w.forget() {
-		return command.Outcome{}, fault.New(fault.Timeout, "the outcome is not known")
+	become := answered
+	if w.fate != nil {
+		become = w.fate()
+	}
+	unknown := fault.New(fault.Timeout, "the outcome is not known")
+	if become == delayed {
+		w.late = append(w.late, lateCommand{p: p, after: len(w.logs[p]) + 12, cmd: cmd})
+		return command.Outcome{}, unknown
+	}
+	for len(w.late) > 0 && len(w.logs[w.late[0].p]) >= w.late[0].after {
+		w.apply(w.late[0].p, w.late[0].cmd)
+		w.late = w.late[1:]
+	}
+	out := w.apply(p, cmd)
+	if become == unanswered {
+		return command.Outcome{}, unknown
 	}
 	return out, nil
+}
+
+// apply appends a command to the log and applies it.
+func (w *world) apply(p entity.Partition, cmd command.Command) command.Outcome {
+	entry := &raft.Log{Index: uint64(len(w.logs[p]) + 1), Term: 1, Type: raft.LogCommand, Data: command.AppendEntry(nil, []command.Command{cmd})}
+	w.logs[p] = append(w.logs[p], entry)
+	return w.machines[p].Apply(entry).([]command.Outcome)[0]
 }
 
 func (w *world) Propose(ctx context.Context, app entity.AppID, cmd command.Command) (command.Outcome, error) {
@@ -212,7 +246,9 @@ func (w *world) run(change func(*Config), kinds ...Kind) (r *Runner, stop func()
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.mu.Lock()
 	w.runners = append(w.runners, r)
+	w.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); r.Run(ctx) }()
