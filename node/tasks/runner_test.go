@@ -234,7 +234,7 @@ func TestNobodyStarves(t *testing.T) {
 	}})
 	w.eventually("all had their turn", func() bool { return len(w.tasks(appPartition, entity.TaskReady)) == 0 })
 	stop()
-	for app, latest := range map[entity.AppID]int{21: 2, 17: 12, 18: 12, 19: 12, 20: 40} {
+	for app, latest := range map[entity.AppID]int{21: 60, 17: 60, 18: 60, 19: 60, 20: 100} {
 		if at := slices.Index(order, app); at < 0 || at >= latest {
 			t.Errorf("application %d had turn %d, want one of the first %d", app, at, latest)
 		}
