@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/trellisdb/trellis/node/peer"
+	"github.com/trellisdb/trellis/node/tasks"
 	"github.com/trellisdb/trellis/storage"
 )
 
@@ -46,6 +47,8 @@ type Config struct {
 	MinFreeBytes    uint64        // free space of the disk below which writes are refused and reads go on
 	SpaceInterval   time.Duration // how often the free space is looked at
 
+	Tasks tasks.Config // kinds of background task and how they are run; its Log is set from Log
+
 	Log  *slog.Logger
 	Halt func(error) // called when going on would be unsafe; in production it ends the process
 }
@@ -72,6 +75,7 @@ func DefaultConfig(dir string) Config {
 		TrailingEntries: 64,
 		MinFreeBytes:    512 << 20, // flushing both databases and compacting need about as much
 		SpaceInterval:   time.Second,
+		Tasks:           tasks.DefaultConfig(),
 	}
 }
 

@@ -92,6 +92,7 @@ func openGroup(n *Node, p entity.Partition, replica entity.Replica, form []raft.
 	var err error
 	g.machine, err = raftfsm.Open(raftfsm.Config{
 		Partition: p, State: n.store.State(), Halt: n.halt, Log: g.log, Configured: g.configured,
+		Tasked: func() { n.tasks.Wake(p) },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("partition %d: open state machine: %w", p, err)
@@ -290,6 +291,7 @@ func (g *group) watchLead() {
 		term := g.raft.CurrentTerm()
 		if g.raft.State() != raft.Leader {
 			g.readableTerm.Store(0)
+			g.node.tasks.Wake(g.partition)
 			continue
 		}
 		if g.readableTerm.Load() == term {
@@ -305,6 +307,7 @@ func (g *group) watchLead() {
 		}
 		g.leadSince.Store(time.Now().UnixNano())
 		g.readableTerm.Store(term)
+		g.node.tasks.Wake(g.partition)
 		retry.Reset(0) // the term may have changed meanwhile
 	}
 }

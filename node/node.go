@@ -13,6 +13,7 @@ import (
 	"github.com/trellisdb/trellis/node/gossip"
 	"github.com/trellisdb/trellis/node/peer"
 	"github.com/trellisdb/trellis/node/rpc"
+	"github.com/trellisdb/trellis/node/tasks"
 	"github.com/trellisdb/trellis/raftfsm/command"
 	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
@@ -46,6 +47,8 @@ type Node struct {
 	stopping atomic.Bool
 	diskFull atomic.Bool // less than Config.MinFreeBytes is left
 
+	tasks *tasks.Runner // of background work
+
 	lastSeen map[entity.NodeID]int64 // manage's own: when a member was last alive, by clock
 	dropping []entity.Partition      // host's own: drops that have failed once
 
@@ -78,7 +81,10 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	n.store = store
 	work, stop := context.WithCancel(context.Background())
 	n.stopWork = stop
-	if err = n.connect(ctx); err == nil {
+	if err = n.startTasks(); err == nil {
+		err = n.connect(ctx)
+	}
+	if err == nil {
 		err = n.startReplicas(ctx, work)
 	}
 	if err != nil {
@@ -86,7 +92,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 		n.work.Wait()
 		return nil, errors.Join(err, n.disconnect(ctx), n.closeGroups(), store.Close())
 	}
-	for _, job := range []func(context.Context){n.scheduleMarkers, n.watchSpace, n.watchStalls, n.stayFresh} {
+	for _, job := range []func(context.Context){n.scheduleMarkers, n.watchSpace, n.watchStalls, n.stayFresh, n.tasks.Run} {
 		n.work.Go(func() { job(work) })
 	}
 	n.log.Info("node started", "node", n.ID(), "replicas", len(n.running()), "took", time.Since(n.started))
@@ -267,24 +273,8 @@ func (n *Node) Propose(ctx context.Context, app entity.AppID, cmd command.Comman
 	if err != nil {
 		return command.Outcome{}, err
 	}
-	if n.diskFull.Load() {
-		if g := n.hosted(p); g != nil && g.leads() {
-			return command.Outcome{}, diskFull()
-		}
-	}
-	if needs := cmd.Kind().Protocol(); needs > max(1, n.protocol.Load()) {
-		return command.Outcome{}, fault.New(fault.NotImplemented, "not before every node of the cluster has been upgraded")
-	}
 	cmd.App = app
-	if cmd.Request == (command.RequestID{}) {
-		cmd.Request = command.RequestID(entity.NewID())
-	}
-	if cmd.Time == 0 {
-		cmd.Time = time.Now().UnixMilli()
-	}
-	ctx, cancel := bound(ctx, n.cfg.ProposeTimeout)
-	defer cancel()
-	return n.propose(ctx, p, command.AppendCommand(nil, &cmd))
+	return n.proposeIn(ctx, p, cmd)
 }
 
 // bound gives a context a deadline, if it has none that is earlier.

@@ -155,6 +155,7 @@ func (n *Node) services() rpc.Services {
 		Placed:    n.servePlaced,
 		Digest:    func(ctx context.Context, q rpc.Digest) (any, error) { return n.serveDigest(ctx, q) },
 		Report:    func() any { return n.Report() },
+		Tasks:     func() (any, error) { return n.ledTasks() },
 	}
 }
 

@@ -25,6 +25,7 @@ type Report struct {
 	Applications uint64
 	Collections  uint64
 	Entities     uint64
+	Tasks        uint64
 	Found        uint64    // number of problems
 	Problems     []Problem // the first of them
 }
@@ -40,8 +41,8 @@ func (p Problem) String() string { return fmt.Sprintf("key %x: %s", p.Key, p.Wha
 
 // Check reads a whole partition and verifies that its parts agree: every entity
 // has exactly its index entries and every entry its entity, counters count what
-// is there, credentials have owners, and the registry's links and routes lead
-// to records and back. An error says that reading was not possible; what is
+// is there, credentials have owners, the registry's links and routes lead to
+// records and back, and every task has its place in the queue and no other. An error says that reading was not possible; what is
 // wrong with what was read is in the report.
 func Check(ctx context.Context, v *storage.View) (Report, error) {
 	c := checker{view: v, collections: make(map[collectionKey]*census)}
@@ -121,12 +122,22 @@ func (c *checker) visit(k, v []byte) error {
 	}
 	app := entity.AppID(binary.BigEndian.Uint32(k[4:]))
 	if app == entity.NoApp {
+		if known, err := c.taskKey(k, v); known || err != nil {
+			return err
+		}
 		c.meta(k, v)
 		return nil
 	}
 	if app != c.app {
 		c.app = app
 		c.report.Applications++
+		gone, err := storage.ReadGone(c.view, app)
+		if err != nil {
+			return err
+		}
+		if gone {
+			c.problem(k, "application %d was purged, and has keys", app)
+		}
 	}
 	switch k[8] {
 	case keys.KindEntity:

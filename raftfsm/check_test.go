@@ -25,6 +25,8 @@ func registryFixture(t testing.TB) *fixture {
 		},
 		command.CreateApplication{Organization: idOf(1), Application: command.NewApplication{ID: idOf(4), Name: "old", Partition: 1}},
 		command.DeleteApplication{Organization: idOf(1), Application: idOf(4)},
+		command.CreateApplication{Organization: idOf(1), Application: command.NewApplication{ID: idOf(5), Name: "older", Partition: 1}},
+		command.DeleteApplication{Organization: idOf(1), Application: idOf(5), PurgeAt: 9000},
 	} {
 		if out := f.apply(command.Command{Request: requestOf(i + 1), Time: 1000, App: entity.Management, Op: op})[0]; out.Fault != nil {
 			t.Fatal(out.Fault)
@@ -83,6 +85,20 @@ func TestCheckFindsDamage(t *testing.T) {
 		{"recorded outcome", func(b *storage.Batch) { b.Set(keys.AppendDedup(nil, p, 0, requestOf(1)), []byte("x")) }},
 		{"cluster record", func(b *storage.Batch) { b.Set(keys.AppendCluster(nil), []byte("x")) }},
 		{"counter of applications", func(b *storage.Batch) { b.Set(keys.AppendNextApp(nil), []byte{1}) }},
+		{"missing: task", func(b *storage.Batch) {
+			task := entity.Task{ID: idOf(50), Kind: "mail", State: entity.TaskReady}
+			b.Set(keys.AppendTask(nil, p, task.ID), entity.AppendTask(nil, &task))
+		}},
+		{"damaged record of task", func(b *storage.Batch) { b.Set(keys.AppendTask(nil, p, idOf(50)), []byte("x")) }},
+		{"queues task", func(b *storage.Batch) { b.Set(keys.AppendQueued(nil, p, keys.Queued{ID: idOf(50)}), []byte("mail")) }},
+		{"is not the place of task", func(b *storage.Batch) {
+			b.Set(keys.AppendQueued(nil, p, keys.Queued{State: entity.TaskReady, NotBefore: 7, ID: idOf(5)}), []byte("mail"))
+		}},
+		{"is of kind", func(b *storage.Batch) {
+			b.Set(keys.AppendQueued(nil, p, keys.Queued{State: entity.TaskReady, Priority: entity.Idle, App: m, NotBefore: 9000, ID: idOf(5)}), []byte("mail"))
+		}},
+		{"application 1 was purged", func(b *storage.Batch) { b.Set(keys.AppendGone(nil, p, m), nil) }},
+		{"damaged mark", func(b *storage.Batch) { b.Set(keys.AppendGone(nil, p, 17), []byte("x")) }},
 		{"unknown kind", func(b *storage.Batch) { b.Set([]byte("\x00\x00\x00\x00\x00\x00\x00\x10?x"), nil) }},
 		{"unknown key", func(b *storage.Batch) { b.Set([]byte("\x00\x00\x00\x00\x00\x00\x00\x00?x"), nil) }},
 		{"too short", func(b *storage.Batch) { b.Set([]byte("\x00\x00\x00\x00x"), nil) }},
@@ -119,7 +135,7 @@ func TestCheckCounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if report.Applied != 4 || report.Entities != 4 || report.Collections != 4 || report.Applications != 1 || report.Found != 0 {
+	if report.Applied != 6 || report.Entities != 5 || report.Tasks != 1 || report.Collections != 4 || report.Applications != 1 || report.Found != 0 {
 		t.Errorf("report is %+v", report)
 	}
 	ended, stop := context.WithCancel(context.Background())

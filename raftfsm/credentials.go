@@ -29,6 +29,19 @@ func (m *Machine) putCredential(app entity.AppID, owner entity.ID, kind byte, c 
 	m.batch.Set(m.key, m.value)
 }
 
+// removeCredentials removes all credentials of an owner.
+func (m *Machine) removeCredentials(c *collection, owner entity.ID) error {
+	for _, kind := range credentialKinds {
+		m.key = keys.AppendCredential(m.key[:0], c.Partition, c.App, owner, kind)
+		if _, ok, err := m.get(m.key); err != nil {
+			return err
+		} else if ok {
+			m.batch.Delete(m.key)
+		}
+	}
+	return nil
+}
+
 func (m *Machine) setCredential(cmd *command.Command, op *command.SetCredential) (result, error) {
 	if err := credentialKind(op.Credential.Kind); err != nil {
 		return result{}, err
@@ -63,6 +76,9 @@ func (m *Machine) setCredential(cmd *command.Command, op *command.SetCredential)
 }
 
 func (m *Machine) putToken(cmd *command.Command, op *command.PutToken) (result, error) {
+	if err := m.alive(cmd.App); err != nil {
+		return result{}, err
+	}
 	m.key = keys.AppendToken(m.key[:0], m.cfg.Partition, cmd.App, op.Hash)
 	m.value = entity.AppendToken(m.value[:0], &op.Token)
 	m.batch.Set(m.key, m.value)

@@ -422,13 +422,8 @@ func (m *Machine) deleteEntity(cmd *command.Command, op *command.DeleteEntity) (
 	if err := m.remove(c, &e); err != nil {
 		return result{}, err
 	}
-	for _, kind := range credentialKinds {
-		m.key = keys.AppendCredential(m.key[:0], c.Partition, c.App, e.ID, kind)
-		if _, ok, err := m.get(m.key); err != nil {
-			return result{}, err
-		} else if ok {
-			m.batch.Delete(m.key)
-		}
+	if err := m.removeCredentials(c, e.ID); err != nil {
+		return result{}, err
 	}
 	m.touch(cmd.App, c.name)
 	return result{

@@ -29,6 +29,9 @@ type Config struct {
 	// Configured is told of every configuration of the group that is committed, in
 	// the order of the log. It must be quick. nil: nobody is.
 	Configured func(raft.Configuration)
+	// Tasked is told when tasks have been recorded or have changed. It must be
+	// quick. nil: nobody is.
+	Tasked func()
 	// DedupEntries is the length of the dedup window in log entries, 0 for
 	// DefaultDedupEntries. It must be the same on all replicas for ever.
 	DedupEntries uint64
@@ -57,6 +60,7 @@ type Machine struct {
 	where   []entity.CollectionID
 	stored  []byte         // record of the entity a command changes
 	touched []entity.AppID // applications whose principals or registry the batch changes
+	tasked  bool           // the batch changes tasks
 
 	applied  progress
 	versions [versionSlots]atomic.Uint64
@@ -123,7 +127,7 @@ func (m *Machine) ApplyBatch(entries []*raft.Log) []any {
 	if m.dead {
 		return responses
 	}
-	m.touched = m.touched[:0]
+	m.touched, m.tasked = m.touched[:0], false
 	before := m.last
 	for i, entry := range entries {
 		if entry.Index <= m.last {
@@ -152,6 +156,9 @@ func (m *Machine) ApplyBatch(entries []*raft.Log) []any {
 		m.versions[app%versionSlots].Add(1)
 	}
 	m.applied.reach(m.last)
+	if m.tasked && m.cfg.Tasked != nil {
+		m.cfg.Tasked()
+	}
 	return responses
 }
 
@@ -289,6 +296,22 @@ func (m *Machine) dispatch(cmd *command.Command) (result, error) {
 		return m.setPlacements(cmd, &op)
 	case command.SetProtocol:
 		return m.setProtocol(cmd, &op)
+	case command.PutTask:
+		return m.putTask(cmd, &op)
+	case command.StepTask:
+		return m.stepTask(cmd, &op)
+	case command.FailTask:
+		return m.failTask(&op)
+	case command.CancelTask:
+		return m.cancelTask(&op)
+	case command.RetryTask:
+		return m.retryTask(cmd, &op)
+	case command.PurgeApplication:
+		return m.purgeApplication(cmd)
+	case command.ForgetApplication:
+		return m.forgetApplication(cmd, &op)
+	case command.ExpireTokens:
+		return m.expireTokens(&op)
 	}
 	return result{}, fmt.Errorf("no way to apply a %T", cmd.Op)
 }
@@ -300,11 +323,15 @@ func (m *Machine) belongs(cmd *command.Command) error {
 	case command.TermStart:
 		return nil
 	case command.InitCluster, command.CreateOrganization, command.CreateApplication, command.DeleteApplication,
-		command.PutMember, command.SetMemberState, command.SetPlacements, command.SetProtocol:
+		command.PutMember, command.SetMemberState, command.SetPlacements, command.SetProtocol, command.ForgetApplication:
 		if m.cfg.Partition != entity.System || cmd.App != entity.Management {
 			return refuse(fault.IllegalArgument, "only the management application does this")
 		}
 		return nil
+	case command.PutTask, command.StepTask, command.FailTask, command.CancelTask, command.RetryTask, command.ExpireTokens:
+		if cmd.App == entity.NoApp {
+			return nil // the partition's own
+		}
 	}
 	if cmd.App == entity.NoApp || (cmd.App == entity.Management) != (m.cfg.Partition == entity.System) {
 		return refuse(fault.IllegalArgument, "application %d is not in partition %d", cmd.App, m.cfg.Partition)

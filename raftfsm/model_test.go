@@ -20,6 +20,14 @@ type model struct {
 	window      uint64 // entries
 	collections map[modelKey]*modelCollection
 	seen        map[command.RequestID]*modelSeen
+	tasks       map[entity.ID]*modelTask
+	gone        map[entity.AppID]bool
+}
+
+type modelTask struct {
+	app            entity.AppID
+	turn, attempts uint64
+	dead           bool
 }
 
 type modelKey struct {
@@ -59,7 +67,8 @@ type modelOutcome struct {
 }
 
 func newModel(window uint64) *model {
-	return &model{window: window, collections: map[modelKey]*modelCollection{}, seen: map[command.RequestID]*modelSeen{}}
+	return &model{window: window, collections: map[modelKey]*modelCollection{}, seen: map[command.RequestID]*modelSeen{},
+		tasks: map[entity.ID]*modelTask{}, gone: map[entity.AppID]bool{}}
 }
 
 func describe(h entity.Entity, props map[string]string) string {
@@ -127,7 +136,10 @@ func (m *model) retry(s *modelSeen, cmd *command.Command) modelOutcome {
 	out.Entities = append([]string(nil), out.Entities...)
 	for i, ref := range s.ids {
 		was := out.Entities[i]
-		e := m.collections[ref.at].entities[ref.id]
+		var e *modelEntity
+		if c := m.collections[ref.at]; c != nil { // else the application was purged
+			e = c.entities[ref.id]
+		}
 		field := func(text string, i int) string { return strings.Fields(text)[i] }
 		header := strings.Join(strings.Fields(was)[:9], " ")
 		none := describe(entity.Entity{}, nil)
@@ -269,7 +281,47 @@ func (m *model) elsewhere(at modelKey, id entity.ID) bool {
 }
 
 func (m *model) run(cmd *command.Command) (out modelOutcome, refs []modelRef) {
+	if m.gone[cmd.App] {
+		switch cmd.Op.(type) {
+		case command.CreateEntities, command.UpdateEntity, command.DeleteEntity, command.SetCredential, command.PutToken:
+			return modelOutcome{Code: fault.NotFound}, nil
+		}
+	}
 	switch op := cmd.Op.(type) {
+	case command.PurgeApplication:
+		m.gone[cmd.App] = true
+		maps.DeleteFunc(m.collections, func(at modelKey, _ *modelCollection) bool { return at.app == cmd.App })
+	case command.PutTask:
+		if m.tasks[op.Task.ID] == nil {
+			if m.gone[cmd.App] {
+				return modelOutcome{Code: fault.NotFound}, nil
+			}
+			m.tasks[op.Task.ID] = &modelTask{app: cmd.App}
+		}
+	case command.StepTask:
+		return m.step(cmd, &op)
+	case command.FailTask:
+		task := m.tasks[op.ID]
+		if code := task.refuses(op.Turn); code != "" {
+			return modelOutcome{Code: code}, nil
+		}
+		task.turn++
+		task.attempts++
+		task.dead = op.Dead
+	case command.CancelTask:
+		if m.tasks[op.ID] == nil {
+			return modelOutcome{Code: fault.EntityNotFound}, nil
+		}
+		delete(m.tasks, op.ID)
+	case command.RetryTask:
+		task := m.tasks[op.ID]
+		switch {
+		case task == nil:
+			return modelOutcome{Code: fault.EntityNotFound}, nil
+		case task.attempts == 0:
+			return modelOutcome{Code: fault.Conflict}, nil
+		}
+		*task = modelTask{app: task.app, turn: task.turn + 1}
 	case command.CreateEntities:
 		return m.create(modelKey{cmd.App, op.Rules.Collection}, &op)
 	case command.UpdateEntity:
@@ -291,6 +343,37 @@ func (m *model) run(cmd *command.Command) (out modelOutcome, refs []modelRef) {
 		}
 	}
 	return modelOutcome{}, nil
+}
+
+func (t *modelTask) refuses(turn uint64) fault.Code {
+	switch {
+	case t == nil:
+		return fault.EntityNotFound
+	case t.turn != turn || t.dead:
+		return fault.Conflict
+	}
+	return ""
+}
+
+func (m *model) step(cmd *command.Command, op *command.StepTask) (out modelOutcome, refs []modelRef) {
+	task := m.tasks[op.ID]
+	if code := task.refuses(op.Turn); code != "" {
+		return modelOutcome{Code: code}, nil
+	}
+	if task.app != cmd.App {
+		return modelOutcome{Code: fault.IllegalArgument}, nil
+	}
+	if op.Effect != nil {
+		if out, refs = m.run(&command.Command{Time: cmd.Time, App: cmd.App, Op: op.Effect}); out.Code != "" {
+			return out, nil
+		}
+	}
+	task.turn++
+	task.attempts = 0
+	if op.Finish {
+		delete(m.tasks, op.ID)
+	}
+	return out, refs
 }
 
 func (m *model) create(at modelKey, op *command.CreateEntities) (out modelOutcome, refs []modelRef) {
@@ -426,7 +509,26 @@ func randomCommand(rng *rand.Rand, now int64) command.Command {
 		return command.Target{Aliases: []command.Alias{{Property: rules.Unique[rng.IntN(len(rules.Unique))], Value: values[rng.IntN(len(values))]}}}
 	}
 	cmd := command.Command{Time: now, App: entity.AppID(16 + rng.IntN(2))}
-	switch k := rng.IntN(20); {
+	task, turn := idOf(1+rng.IntN(4)), uint64(rng.IntN(4))
+	switch k := rng.IntN(26); {
+	case k == 25 && rng.IntN(20) == 0:
+		cmd.Op = command.PurgeApplication{}
+	case k == 25:
+		cmd.Op = command.ExpireTokens{Before: now, Tokens: []command.TokenRef{{App: cmd.App, Hash: [32]byte{byte(rng.IntN(5))}}}}
+	case k == 24:
+		cmd.Op = command.PutTask{Task: command.NewTask{ID: task, Kind: "mail", Priority: entity.Normal, NotBefore: now, Body: []byte("b")}}
+	case k >= 22:
+		op := command.StepTask{ID: task, Turn: turn, NotBefore: now, Done: 1, Body: []byte("next"), Finish: rng.IntN(5) == 0}
+		if rng.IntN(2) == 0 {
+			op.Effect = command.CreateEntities{Rules: rules, Items: []command.NewEntity{item()}}
+		}
+		cmd.Op = op
+	case k == 21:
+		cmd.Op = command.FailTask{ID: task, Turn: turn, Error: "rain", NotBefore: now, Dead: rng.IntN(2) == 0}
+	case k == 20 && rng.IntN(3) == 0:
+		cmd.Op = command.CancelTask{ID: task}
+	case k == 20:
+		cmd.Op = command.RetryTask{ID: task}
 	case k < 6:
 		items := make([]command.NewEntity, 1+rng.IntN(3))
 		for i := range items {
@@ -448,7 +550,7 @@ func randomCommand(rng *rand.Rand, now int64) command.Command {
 	case k == 16:
 		cmd.Op = command.SetCredential{Collection: rules.Collection, Owner: id(), Credential: command.Credential{Kind: entity.CredentialPassword, Value: []byte("next")}, RevokeTokens: true}
 	case k == 17:
-		cmd.Op = command.PutToken{Hash: [32]byte{byte(rng.IntN(5))}, Token: entity.Token{Kind: entity.PrincipalAppUser, Principal: id(), Created: now}}
+		cmd.Op = command.PutToken{Hash: [32]byte{byte(rng.IntN(5))}, Token: entity.Token{Kind: entity.PrincipalAppUser, Principal: id(), Created: now, Expires: now * int64(rng.IntN(2))}}
 	case k == 18:
 		cmd.Op = command.RevokeToken{Hash: [32]byte{byte(rng.IntN(5))}}
 	default:

@@ -111,8 +111,11 @@ func (m *Machine) open(app entity.AppID, name string, unique []string) (*collect
 	}
 	c := m.names.known[nameKey{app, name}]
 	if c == nil {
-		var err error
-		if c, err = m.read(app, name); err != nil {
+		err := m.alive(app) // a purge has made its collections unknown
+		if err == nil {
+			c, err = m.read(app, name)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -74,6 +74,7 @@ func parseOp(t *testing.T, d *datadriven.TestData) command.Op {
 		d.MaybeScanArgs(t, name, &n)
 		return idOf(n)
 	}
+	num := func(name string) (n int) { d.MaybeScanArgs(t, name, &n); return n }
 	target := command.Target{ID: id("id")}
 	if alias := str("alias"); alias != "" {
 		property, value, _ := strings.Cut(alias, ":")
@@ -110,7 +111,7 @@ func parseOp(t *testing.T, d *datadriven.TestData) command.Op {
 		return command.SetCredential{Collection: rules.Collection, Owner: id("owner"), RevokeTokens: d.HasArg("revoke"),
 			Credential: command.Credential{Kind: entity.CredentialPassword, Value: secret("value")}, Expect: secret("expect")}
 	case "put-token":
-		return command.PutToken{Hash: [32]byte{31: 1}, Token: entity.Token{Kind: entity.PrincipalAppUser, Principal: id("owner"), Created: 1}}
+		return command.PutToken{Hash: [32]byte{31: 1}, Token: entity.Token{Kind: entity.PrincipalAppUser, Principal: id("owner"), Created: 1, Expires: int64(num("expires"))}}
 	case "revoke-token":
 		return command.RevokeToken{Hash: [32]byte{31: 1}}
 	case "init-cluster":
@@ -128,7 +129,29 @@ func parseOp(t *testing.T, d *datadriven.TestData) command.Op {
 	case "create-application":
 		return command.CreateApplication{Organization: id("organization"), Application: application}
 	case "delete-application":
-		return command.DeleteApplication{Organization: id("organization"), Application: id("app-id")}
+		return command.DeleteApplication{Organization: id("organization"), Application: id("app-id"), PurgeAt: int64(num("purge-at"))}
+	case "forget-application":
+		return command.ForgetApplication{Application: id("app-id")}
+	case "purge":
+		return command.PurgeApplication{}
+	case "expire-tokens":
+		return command.ExpireTokens{Before: int64(num("before")), Tokens: []command.TokenRef{{App: 16, Hash: [32]byte{31: 1}}, {App: 16, Hash: [32]byte{31: 9}}}}
+	case "put-task":
+		return command.PutTask{Task: command.NewTask{
+			ID: id("id"), Kind: str("kind"), Priority: entity.Normal, NotBefore: int64(num("due")), Total: uint64(num("total")), Body: secret("body"),
+		}}
+	case "step-task":
+		op := command.StepTask{ID: id("id"), Turn: uint64(num("turn")), NotBefore: int64(num("due")), Done: uint64(num("done")), Body: secret("body"), Finish: d.HasArg("finish")}
+		if lines[0] != "" {
+			op.Effect = command.CreateEntities{Rules: rules, Items: []command.NewEntity{parseItem(t, lines[0])}}
+		}
+		return op
+	case "fail-task":
+		return command.FailTask{ID: id("id"), Turn: uint64(num("turn")), Error: d.Input, NotBefore: int64(num("due")), Dead: d.HasArg("dead")}
+	case "cancel-task":
+		return command.CancelTask{ID: id("id")}
+	case "retry-task":
+		return command.RetryTask{ID: id("id")}
 	case "put-member":
 		return command.PutMember{Replaces: entity.NodeID(str("replaces")), Member: entity.Member{
 			ID: entity.NodeID(str("node")), State: entity.Active, ClusterAddr: str("addr"), Joined: 5,
@@ -278,6 +301,19 @@ func render(k, v []byte) (string, string) {
 	case keys.KindRoute:
 		p, id, _ := keys.DecodeRouteValue(v)
 		return fmt.Sprintf("%sR %d", app, k[12]), fmt.Sprintf("partition %d #%d", p, number(id))
+	case 't':
+		if task, err := entity.DecodeTask(v); err == nil {
+			return fmt.Sprintf("%st #%d", app, number(task.ID)), fmt.Sprintf("%s %s of %d: step %d turn %d attempts %d due %d done %d/%d body %q error %q", task.State, task.Kind,
+				task.App, task.Step, task.Turn, task.Attempts, task.NotBefore, task.Done, task.Total, task.Body, task.LastError)
+		}
+	case 'q':
+		if q, ok := keys.DecodeQueued(k); ok {
+			return fmt.Sprintf("%sq %s p%d app %d due %d #%d", app, q.State, q.Priority, q.App, q.NotBefore, number(q.ID)), string(v)
+		}
+	case 'g':
+		if gone, ok := keys.DecodeGone(k); ok {
+			return fmt.Sprintf("%sg %d", app, gone), ""
+		}
 	case 'D':
 		epoch, request, _ := keys.DecodeDedup(k)
 		return fmt.Sprintf("%sD epoch %d request %d", app, epoch, request[15]), fmt.Sprintf("%d bytes", len(v))

@@ -272,6 +272,13 @@ func (m *Machine) deleteApplication(cmd *command.Command, op *command.DeleteAppl
 	if err != nil {
 		return result{}, err
 	}
+	var replaced *entity.Task
+	var purge entity.Task
+	if op.PurgeAt != 0 {
+		if replaced, purge, err = m.planPurge(cmd, op, &e); err != nil {
+			return result{}, err
+		}
+	}
 	if err := m.remove(live, &e); err != nil {
 		return result{}, err
 	}
@@ -281,6 +288,9 @@ func (m *Machine) deleteApplication(cmd *command.Command, op *command.DeleteAppl
 	}
 	m.unlink(keys.LinkApplication, op.Organization, op.Application)
 	m.link(keys.LinkDeletedApp, op.Organization, op.Application)
+	if op.PurgeAt != 0 {
+		m.recordTask(replaced, &purge)
+	}
 	m.touch(cmd.App, "")
 	return res, nil
 }

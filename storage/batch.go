@@ -73,8 +73,7 @@ func (b *Batch) slot(key []byte) int {
 }
 
 // Get appends the value of key to dst and reports whether the key exists, as if
-// the batch were committed. Keys inside a range deleted by this batch must not
-// be read unless the batch has set or deleted them since.
+// the batch were committed.
 func (b *Batch) Get(dst, key []byte) ([]byte, bool, error) {
 	if n := b.table[b.slot(key)]; n != 0 {
 		op := &b.ops[n-1]
@@ -85,6 +84,11 @@ func (b *Batch) Get(dst, key []byte) ([]byte, bool, error) {
 	}
 	if !inPartition(key, b.p) {
 		return dst, false, fmt.Errorf("partition %d: key %x belongs to another", b.p, key)
+	}
+	for _, r := range b.ranges {
+		if bytes.Compare(key, r[0]) >= 0 && bytes.Compare(key, r[1]) < 0 {
+			return dst, false, nil
+		}
 	}
 	return get(b.state.db, dst, key)
 }
@@ -103,17 +107,25 @@ func (b *Batch) SetApplied(index uint64) {
 	b.Set(keys.AppendApplied(key[:0], b.p), value[:])
 }
 
-// DeleteRange removes all keys in [lower, upper), before the batch's sets and
-// deletes take effect, in whatever order they were called. It copies both. It
-// panics on a range that leaves the partition.
+// DeleteRange removes all keys in [lower, upper): what is stored, and what the batch
+// has set so far. It takes as long as the batch is large, however much is stored. It
+// copies both. It panics on a range that leaves the partition.
 func (b *Batch) DeleteRange(lower, upper []byte) {
 	_, last := keys.PartitionRange(b.p)
 	if !inPartition(lower, b.p) || bytes.Compare(upper, last) > 0 {
 		panic(fmt.Sprintf("partition %d: range [%x, %x) leaves it", b.p, lower, upper))
 	}
-	if bytes.Compare(lower, upper) < 0 {
-		b.ranges = append(b.ranges, [2][]byte{bytes.Clone(lower), bytes.Clone(upper)})
+	if bytes.Compare(lower, upper) >= 0 {
+		return
 	}
+	for i := range b.ops {
+		op := &b.ops[i]
+		if key := b.keyOf(op); bytes.Compare(key, lower) >= 0 && bytes.Compare(key, upper) < 0 {
+			op.deleted = true // ranges reach Pebble before single keys
+			op.valueEnd = op.value
+		}
+	}
+	b.ranges = append(b.ranges, [2][]byte{bytes.Clone(lower), bytes.Clone(upper)})
 }
 
 func (b *Batch) put(key, value []byte, deleted bool) {

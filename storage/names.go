@@ -24,7 +24,7 @@ type name struct {
 // nameCache remembers numbers that dictionaries give to names. A number is
 // given once, by the log, and never changes while the partition grows; after it
 // was replaced or dropped, what was known of it is not asked for any more. So
-// no entry ever becomes wrong.
+// no entry ever becomes wrong; those of an application that was purged lead to nothing.
 type nameCache struct {
 	mu struct {
 		sync.RWMutex

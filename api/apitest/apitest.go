@@ -50,6 +50,7 @@ type Options struct {
 	Log       io.Writer               // takes the whole log; nil: errors go to standard error
 	Directory func(*directory.Config) // changes the configuration; may be nil
 	Empty     bool                    // without the organisation and what goes with it
+	Purge     bool                    // what a deleted application holds goes at once
 }
 
 // Start starts a server that ends with the test.
@@ -105,7 +106,7 @@ func OpenWith(dir string, opts Options) (s *Server, err error) {
 		defer cancel()
 		return s.Node.Close(ctx)
 	})
-	if err := s.serve(ctx, log, opts.Directory); err != nil {
+	if err := s.serve(ctx, log, &opts); err != nil {
 		return s, err
 	}
 	if opts.Empty {
@@ -114,13 +115,13 @@ func OpenWith(dir string, opts Options) (s *Server, err error) {
 	return s, s.populate()
 }
 
-func (s *Server) serve(ctx context.Context, log *slog.Logger, configure func(*directory.Config)) error {
+func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) error {
 	cluster := s.Node
 	dc := directory.DefaultConfig()
 	dc.BcryptCost = 4
 	dc.SuperuserName = SuperuserName
-	if configure != nil {
-		configure(&dc)
+	if opts.Directory != nil {
+		opts.Directory(&dc)
 	}
 	dir, err := directory.Open(ctx, dc, cluster)
 	if err != nil {
@@ -129,7 +130,11 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, configure func(*di
 	if _, err := dir.EnsureSuperuser(ctx, "root@example.test", SuperuserPassword); err != nil {
 		return err
 	}
-	manage := management.New(management.DefaultConfig(), cluster, dir)
+	mc := management.DefaultConfig()
+	if opts.Purge {
+		mc.PurgeAfter = 0
+	}
+	manage := management.New(mc, cluster, dir)
 	data := collections.New(cluster, dir, cursor.Key(auth.DeriveKey(s.Node.Cluster().Key, "cursor")))
 	server, err := api.New(api.DefaultConfig(), api.Parts{
 		Authenticate: manage.Authenticate,

@@ -3,6 +3,7 @@ package management
 import (
 	"encoding/json"
 	"strings"
+	"time"
 
 	"github.com/trellisdb/trellis/api/auth"
 	"github.com/trellisdb/trellis/api/directory"
@@ -160,7 +161,8 @@ func (h *Handlers) deleteApplication(req *wire.Request, org *directory.Organizat
 	if req.HasQuery("restore_password") {
 		return nil, notOffered()
 	}
-	if _, err := h.propose(req, command.DeleteApplication{Organization: org.ID, Application: app.ID}); err != nil {
+	op := command.DeleteApplication{Organization: org.ID, Application: app.ID, PurgeAt: time.Now().Add(h.cfg.PurgeAfter).UnixMilli()}
+	if _, err := h.propose(req, op); err != nil {
 		return nil, err
 	}
 	return aboutApplication(req, "delete", app), nil

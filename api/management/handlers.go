@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/trellisdb/trellis/api/auth"
 	"github.com/trellisdb/trellis/api/directory"
@@ -26,11 +27,13 @@ type Config struct {
 	PublicRegistration bool   // anybody may create an organisation; else only the superuser
 	SandboxName        string // of the application each organisation begins with
 	SuperuserLists     int    // most organisations shown with the superuser
+	// PurgeAfter is how long what a deleted application holds is kept.
+	PurgeAfter time.Duration
 }
 
 // DefaultConfig returns a working configuration.
 func DefaultConfig() Config {
-	return Config{PublicRegistration: true, SandboxName: "sandbox", SuperuserLists: 10}
+	return Config{PublicRegistration: true, SandboxName: "sandbox", SuperuserLists: 10, PurgeAfter: 30 * 24 * time.Hour}
 }
 
 // Handlers answer management requests. They are safe for concurrent use.

@@ -12,8 +12,8 @@ import (
 	"github.com/trellisdb/trellis/storage/fault"
 )
 
-// systemRoutes answers /system/cluster/… for the superuser, and leaves the
-// rest of /system to next.
+// systemRoutes answers /system/cluster/… and /system/tasks/… for the superuser,
+// and leaves the rest of /system to next.
 //
 //	GET    /system/cluster                      members, placements, how each node is
 //	GET    /system/cluster/verify/{partition}   state hashes of all replicas
@@ -23,6 +23,9 @@ import (
 func systemRoutes(next wire.Handler, n *node.Node) wire.Handler {
 	return func(req *wire.Request) (*wire.Reply, error) {
 		s := req.Segments()
+		if len(s) > 0 && strings.EqualFold(s[0], "tasks") && req.Principal.Kind == auth.Superuser {
+			return tasksRoute(req, n, s[1:])
+		}
 		if len(s) == 0 || !strings.EqualFold(s[0], "cluster") || req.Principal.Kind != auth.Superuser {
 			return next(req)
 		}

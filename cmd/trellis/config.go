@@ -38,6 +38,7 @@ type serveConfig struct {
 	GossipAdvertise  string        `koanf:"gossip-advertise"`
 	Zone             string        `koanf:"zone"`
 	ReplaceAfter     time.Duration `koanf:"replace-after"`
+	PurgeAfter       time.Duration `koanf:"purge-after"`
 	ClusterCert      string        `koanf:"cluster-cert"`
 	ClusterKey       string        `koanf:"cluster-key"`
 	ClusterCA        string        `koanf:"cluster-ca"`
@@ -76,6 +77,7 @@ func addServeFlags(fs *pflag.FlagSet) {
 	fs.String("gossip-advertise", "", "address at which other nodes reach --gossip-addr (default: that)")
 	fs.String("zone", "", "where this node stands; replicas are spread over zones")
 	fs.Duration("replace-after", 5*time.Minute, "how long a node may be gone before its replicas are made anew elsewhere")
+	fs.Duration("purge-after", 30*24*time.Hour, "how long what a deleted application holds is kept")
 	fs.String("cluster-cert", "", "certificate (PEM file) for connections between nodes; with --cluster-key and --cluster-ca")
 	fs.String("cluster-key", "", "its key")
 	fs.String("cluster-ca", "", "authority that has signed the certificates of all nodes")
@@ -149,6 +151,8 @@ func (c *serveConfig) check() error {
 		return fmt.Errorf("--node-id is %q, want 1 to %d letters, digits, dots, dashes and underscores", c.NodeID, entity.MaxNodeName)
 	case c.ReplaceAfter < 10*time.Second:
 		return fmt.Errorf("--replace-after is %s, want 10 seconds at least", c.ReplaceAfter)
+	case c.PurgeAfter < 0:
+		return fmt.Errorf("--purge-after is %s, want 0 or more", c.PurgeAfter)
 	case (c.ClusterCert == "") != (c.ClusterKey == "") || (c.ClusterCert == "") != (c.ClusterCA == ""):
 		return fmt.Errorf("--cluster-cert, --cluster-key and --cluster-ca belong together")
 	case (c.TLSCert == "") != (c.TLSKey == ""):

@@ -108,6 +108,14 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for reason, n := range t.Port.Refused {
 		send(counter("peer_connections_refused_total", "Connections that were turned away; wrong_secret and tls are strangers, or nodes with a wrong configuration.", "reason"), float64(n), string(reason))
 	}
+	for _, t := range c.node.TaskStats() {
+		send(gauge("tasks_queued", "Background tasks recorded in the partitions this node leads, those not yet due included; a steady rise means they are recorded faster than run.", "kind"), float64(t.Queued), t.Kind)
+		send(gauge("tasks_dead", "Background tasks that were given up and wait for a retry; look at GET /system/tasks.", "kind"), float64(t.Dead), t.Kind)
+		send(gauge("tasks_running", "Steps of background tasks under way.", "kind"), float64(t.Running), t.Kind)
+		send(counter("tasks_steps_total", "Steps of background tasks that were done.", "kind"), float64(t.Steps), t.Kind)
+		send(counter("tasks_finished_total", "Background tasks that were done.", "kind"), float64(t.Finished), t.Kind)
+		send(counter("tasks_failures_total", "Steps of background tasks that failed; each is tried again later, the log says why it failed.", "kind"), float64(t.Failures), t.Kind)
+	}
 	a := c.stats()
 	send(gauge("http_connections", "Open connections of the API."), float64(a.Connections))
 	send(gauge("http_body_bytes", "Memory held for request bodies."), float64(a.BodyBytes))

@@ -189,7 +189,9 @@ func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.N
 	if err != nil {
 		return "", err
 	}
-	manage := management.New(management.DefaultConfig(), n, dir)
+	mc := management.DefaultConfig()
+	mc.PurgeAfter = cfg.PurgeAfter
+	manage := management.New(mc, n, dir)
 	data := collections.New(n, dir, cursor.Key(auth.DeriveKey(n.Cluster().Key, "cursor")))
 	metrics := newMetrics(n, server.Stats)
 	parts := api.Parts{

@@ -52,7 +52,8 @@ type Services struct {
 	Adopt     func(ctx context.Context, a Adopt) error
 	Placed    func(ctx context.Context, r Replica) (bool, error)
 	Digest    func(ctx context.Context, q Digest) (any, error)
-	Report    func() any // the node's own view of itself, as JSON
+	Report    func() any          // the node's own view of itself, as JSON
+	Tasks     func() (any, error) // background tasks of what the node leads, as JSON
 }
 
 // Paths of the calls.
@@ -65,6 +66,7 @@ const (
 	pathPlaced    = "/placed"
 	pathDigest    = "/digest"
 	pathReport    = "/report"
+	pathTasks     = "/tasks"
 )
 
 // callTimeout bounds a call on the side that answers it.
@@ -91,6 +93,7 @@ func NewServer(services Services, log *slog.Logger) *Server {
 	r.POST(pathPlaced, answer(s, services.Placed))
 	r.POST(pathDigest, answer(s, services.Digest))
 	r.POST(pathReport, answer(s, func(context.Context, struct{}) (any, error) { return services.Report(), nil }))
+	r.POST(pathTasks, answer(s, func(context.Context, struct{}) (any, error) { return services.Tasks() }))
 	s.http = &fasthttp.Server{
 		Handler:               r.Handler,
 		MaxRequestBodySize:    MaxBytes + 16<<20,
@@ -277,6 +280,11 @@ func (c *Client) Placed(ctx context.Context, p Replica) (placed bool, err error)
 // Digest asks for a state hash, into a pointer.
 func (c *Client) Digest(ctx context.Context, q Digest, into any) error {
 	return c.ask(ctx, pathDigest, q, into)
+}
+
+// Tasks asks a node for the background tasks of what it leads, into a pointer.
+func (c *Client) Tasks(ctx context.Context, into any) error {
+	return c.ask(ctx, pathTasks, struct{}{}, into)
 }
 
 // Report asks a node how it is, into a pointer.

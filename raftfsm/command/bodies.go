@@ -132,7 +132,7 @@ func (o CreateApplication) appendBody(dst []byte) []byte {
 }
 
 func (o DeleteApplication) appendBody(dst []byte) []byte {
-	return append(append(dst, o.Organization[:]...), o.Application[:]...)
+	return binary.AppendVarint(append(append(dst, o.Organization[:]...), o.Application[:]...), o.PurgeAt)
 }
 
 func (o PutMember) appendBody(dst []byte) []byte {

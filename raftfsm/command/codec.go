@@ -140,7 +140,7 @@ func (d *Decoder) op(kind Kind, r *reader) Op {
 	case KindCreateApplication:
 		return CreateApplication{Organization: r.id(), Application: r.application()}
 	case KindDeleteApplication:
-		return DeleteApplication{Organization: r.id(), Application: r.id()}
+		return DeleteApplication{Organization: r.id(), Application: r.id(), PurgeAt: r.varint()}
 	case KindPutMember:
 		return r.putMember()
 	case KindSetMemberState:
@@ -149,6 +149,22 @@ func (d *Decoder) op(kind Kind, r *reader) Op {
 		return r.setPlacements()
 	case KindSetProtocol:
 		return SetProtocol{Version: r.number()}
+	case KindPutTask:
+		return r.putTask()
+	case KindStepTask:
+		return d.stepTask(r)
+	case KindFailTask:
+		return r.failTask()
+	case KindCancelTask:
+		return CancelTask{ID: r.id()}
+	case KindRetryTask:
+		return RetryTask{ID: r.id()}
+	case KindPurgeApplication:
+		return PurgeApplication{}
+	case KindForgetApplication:
+		return ForgetApplication{Application: r.id()}
+	case KindExpireTokens:
+		return r.expireTokens()
 	}
 	return nil
 }

@@ -53,6 +53,14 @@ const (
 	KindSetMemberState     Kind = 14
 	KindSetPlacements      Kind = 15
 	KindSetProtocol        Kind = 16
+	KindPutTask            Kind = 20
+	KindStepTask           Kind = 21
+	KindFailTask           Kind = 22
+	KindCancelTask         Kind = 23
+	KindRetryTask          Kind = 24
+	KindPurgeApplication   Kind = 25
+	KindForgetApplication  Kind = 26
+	KindExpireTokens       Kind = 27
 )
 
 // TermStart is proposed by a new leader in each of its partitions. Once it is
@@ -196,10 +204,12 @@ type CreateApplication struct {
 }
 
 // DeleteApplication moves an application's record from the live to the deleted
-// ones. Faults: EntityNotFound; Conflict if a deleted application has the name.
+// ones, and records the task that will purge what it holds, under the id of the
+// application. Faults: EntityNotFound; Conflict if a deleted application has the name.
 type DeleteApplication struct {
 	Organization entity.ID
 	Application  entity.ID
+	PurgeAt      int64 // when the purge may begin, ms since the epoch; 0: never
 }
 
 // PutMember enters a node into the table of members, or changes what is known

@@ -40,6 +40,9 @@ const (
 	metaNode    = 'k' // name of a node → id of the member that has it, or had it last (system partition)
 	metaPlace   = 'p' // partition → placement record (system partition)
 	metaProto   = 'v' // → protocol version (system partition)
+	metaTask    = 't' // task id → task record
+	metaQueue   = 'q' // state · priority · application · not before · task id → kind of the task
+	metaGone    = 'g' // application number → empty: what it had was purged
 )
 
 // Link relations.

@@ -1,0 +1,102 @@
+package tasks
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/trellisdb/trellis/raftfsm/command"
+	"github.com/trellisdb/trellis/storage"
+	"github.com/trellisdb/trellis/storage/entity"
+	"github.com/trellisdb/trellis/storage/fault"
+	"github.com/trellisdb/trellis/storage/keys"
+)
+
+// How tokens are looked through.
+const (
+	sweepEvery  = time.Hour
+	sweepMargin = time.Hour // a token stays for so long after it has expired: clocks differ
+	sweepKeys   = 20_000    // keys looked at in a step
+	sweepRemove = 256       // tokens removed by a step
+)
+
+// ExpireTokens removes tokens that have expired, from every partition, once an hour.
+func ExpireTokens() Kind {
+	return Kind{Name: entity.TaskExpireTokens, Run: expire, EveryPartition: true, Delay: 5 * time.Minute}
+}
+
+// expire looks for tokens that have expired, from where the last step ended. The
+// body is the key to go on at, without its partition; empty at the start of a sweep.
+func expire(ctx context.Context, job *Job) (Step, error) {
+	view, err := job.View()
+	if err != nil {
+		return Step{}, err
+	}
+	s := sweep{before: job.Now.Add(-sweepMargin).UnixMilli(), keys: sweepKeys, remove: sweepRemove}
+	err = s.run(ctx, view, job.Task.Body)
+	if err = errors.Join(err, view.Close()); err != nil {
+		return Step{}, err
+	}
+	step := job.Keep()
+	step.Body = s.rest
+	if len(s.found) > 0 {
+		step.Effect = command.ExpireTokens{Before: s.before, Tokens: s.found}
+		step.Done += uint64(len(s.found))
+	}
+	if len(s.rest) == 0 {
+		step.NotBefore = job.Now.Add(sweepEvery)
+	}
+	return step, nil
+}
+
+// sweep walks over the tokens of a partition, application by application.
+type sweep struct {
+	before int64 // ms since the epoch
+	keys   int   // to look at, at most
+	remove int   // tokens to find, at most
+	found  []command.TokenRef
+	rest   []byte // key at which to go on, without its partition; nil: there is nothing more
+}
+
+func (s *sweep) run(ctx context.Context, v *storage.View, from []byte) (err error) {
+	p := v.Partition()
+	first, _ := keys.AppRange(p, entity.NoApp+1)
+	if len(from) > 0 {
+		first = append(first[:4], from...)
+	}
+	it, err := v.Scan(first, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	looked := 0
+	for ok := it.First(); ok; looked++ {
+		k := it.Key()
+		if looked == s.keys || len(s.found) == s.remove {
+			s.rest = bytes.Clone(k[4:])
+			return ctx.Err()
+		}
+		app, _ := keys.AppOf(k)
+		lower, upper := keys.TokenRange(p, app)
+		switch {
+		case bytes.Compare(k, lower) < 0:
+			ok = it.SeekGE(lower)
+			continue
+		case bytes.Compare(k, upper) >= 0:
+			_, next := keys.AppRange(p, app)
+			ok = it.SeekGE(next)
+			continue
+		}
+		_, hash, isToken := keys.DecodeToken(k)
+		t, err := entity.DecodeToken(it.Value())
+		if err != nil || !isToken {
+			return fault.New(fault.Corrupt, "partition %d: token at key %x", p, k)
+		}
+		if t.Expires != 0 && t.Expires < s.before {
+			s.found = append(s.found, command.TokenRef{App: app, Hash: hash})
+		}
+		ok = it.Next()
+	}
+	return errors.Join(it.Err(), ctx.Err())
+}
