@@ -242,7 +242,7 @@ func TestWithoutAMajority(t *testing.T) {
 		t.Errorf("a read without a majority: %v", err)
 	}
 	stale := context.WithValue(t.Context(), entity.FreshnessKey{}, &entity.Freshness{Stale: true})
-	if got := countWithin(t, stale, c.nodes[2], app); got != 1 {
+	if got := countWithin(stale, t, c.nodes[2], app); got != 1 {
 		t.Errorf("a stale read shows %d entities, want 1", got)
 	}
 	view, age, err := c.nodes[2].StaleView(t.Context(), app)

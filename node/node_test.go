@@ -110,11 +110,11 @@ func between(s, after string) string {
 
 func count(t testing.TB, n *node.Node, app entity.AppID) uint64 {
 	t.Helper()
-	return countWithin(t, t.Context(), n, app)
+	return countWithin(t.Context(), t, n, app)
 }
 
 // countWithin is count as up to date as ctx asks for.
-func countWithin(t testing.TB, ctx context.Context, n *node.Node, app entity.AppID) uint64 {
+func countWithin(ctx context.Context, t testing.TB, n *node.Node, app entity.AppID) uint64 {
 	t.Helper()
 	view, err := n.View(ctx, app)
 	if err != nil {
@@ -159,7 +159,7 @@ func TestAcknowledgedIsVisibleAndSurvivesARestart(t *testing.T) {
 	for _, app := range apps {
 		stale := context.WithValue(t.Context(), entity.FreshnessKey{}, &entity.Freshness{Stale: true})
 		for _, ctx := range []context.Context{t.Context(), stale} {
-			if got := countWithin(t, ctx, n, app); got != 20 {
+			if got := countWithin(ctx, t, n, app); got != 20 {
 				t.Errorf("application %d has %d entities after a restart, want 20", app, got)
 			}
 		}

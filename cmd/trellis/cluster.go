@@ -57,7 +57,7 @@ func (o *operator) do(ctx context.Context, method, path string, data any) error 
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read whole
+	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	if err != nil {
 		return err

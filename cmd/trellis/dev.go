@@ -77,7 +77,7 @@ func (d *devCluster) run(ctx context.Context) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	ended := make(chan error, d.nodes)
+	ended := make(chan struct{}, d.nodes)
 	var running sync.WaitGroup
 	defer running.Wait()
 	for i := range d.nodes {
@@ -91,7 +91,7 @@ func (d *devCluster) run(ctx context.Context) error {
 			if ctx.Err() == nil {
 				fmt.Fprintf(d.out, "node-%d ended: %v\n", i+1, err)
 			}
-			ended <- err
+			ended <- struct{}{}
 		})
 	}
 	if err := d.awaitReady(ctx); err != nil {

@@ -32,7 +32,6 @@ func (t *Transport) Learn(ctx context.Context, c Commit) error {
 	return t.inject(ctx, &raft.AppendEntriesRequest{
 		RPCHeader:         t.header(c.Leader),
 		Term:              c.Term,
-		Leader:            []byte(c.Leader),
 		PrevLogEntry:      c.Index,
 		PrevLogTerm:       c.IndexTerm,
 		LeaderCommitIndex: c.Index,
