@@ -9,11 +9,16 @@ import (
 
 // group is a Raft group as its leader sees it. Each of its methods that return a
 // step is one rule of Reconcile, and returns none if it has nothing to say.
+//
+// A voter that is not wanted stands for a wanted one if that is another replica
+// of its node: the node's copy is as good under the old number as it would be
+// under the new one, and the node can't have both.
 type group struct {
 	want     []entity.Replica
-	wanted   map[string]entity.Replica // by server id
+	wanted   map[string]entity.Replica // by server id, also of those that stand for one
 	servers  []Server                  // in the order they leave: the dead first, self last
 	have     map[string]Server
+	holder   map[string]string // server id of a wanted replica → of the server that is it or stands for it
 	standing map[string]Standing
 	self     string
 	voters   int // in the configuration
@@ -26,11 +31,9 @@ func newGroup(want entity.Placement, have []Server, standing map[string]Standing
 		wanted:   make(map[string]entity.Replica, len(want.Replicas)),
 		servers:  slices.Clone(have),
 		have:     make(map[string]Server, len(have)),
+		holder:   make(map[string]string, len(want.Replicas)),
 		standing: standing,
 		self:     self,
-	}
-	for _, r := range want.Replicas {
-		g.wanted[r.ServerID()] = r
 	}
 	for _, s := range have {
 		g.have[s.ID] = s
@@ -53,6 +56,16 @@ func newGroup(want entity.Placement, have []Server, standing map[string]Standing
 	slices.SortFunc(g.servers, func(a, b Server) int {
 		return cmp.Or(cmp.Compare(turn(a), turn(b)), cmp.Compare(a.ID, b.ID))
 	})
+	for _, r := range want.Replicas {
+		g.wanted[r.ServerID()] = r
+		g.holder[r.ServerID()] = r.ServerID()
+	}
+	for _, r := range want.Replicas {
+		if s, ok := g.predecessor(r); ok && s.Voter && r.Voter && !g.have[r.ServerID()].Voter {
+			g.wanted[s.ID] = r
+			g.holder[r.ServerID()] = s.ID
+		}
+	}
 	return g
 }
 
@@ -74,37 +87,28 @@ func (g *group) carries(without string) bool {
 	return 2*fit > g.voters-1
 }
 
-// predecessor returns the server of the group that has to go before a wanted
-// replica can come: another replica of the same node.
+// predecessor returns the server of the group that is another replica of the
+// same node. While it is there, the replica can't come.
 func (g *group) predecessor(of entity.Replica) (Server, bool) {
 	for _, s := range g.servers {
-		r, ok := entity.ParseServerID(s.ID)
-		if _, wanted := g.wanted[s.ID]; ok && !wanted && r.Node == of.Node {
+		if r, ok := entity.ParseServerID(s.ID); ok && r.Node == of.Node && r.Number != of.Number {
 			return s, true
 		}
 	}
 	return Server{}, false
 }
 
-// successor reports whether a server has to go so that another replica of its
-// node can come.
-func (g *group) successor(to Server) bool {
-	return slices.ContainsFunc(g.want, func(r entity.Replica) bool {
-		before, ok := g.predecessor(r)
-		return ok && before == to && !g.have[r.ServerID()].Voter
-	})
-}
-
-// clear takes out of the group what nobody wants and can go at once: non-voters,
-// and dead voters whose node is to have another replica.
+// clear takes out of the group what nobody wants and can go at once: dead voters
+// that stand for other replicas of their nodes, and non-voters.
 func (g *group) clear() Step {
 	for _, s := range g.servers {
-		if _, wanted := g.wanted[s.ID]; !wanted && !s.Voter {
+		r, wanted := g.wanted[s.ID]
+		if wanted && r.ServerID() != s.ID && !g.alive(s.ID) && g.carries(s.ID) {
 			return Step{Kind: Remove, Server: s.ID}
 		}
 	}
 	for _, s := range g.servers {
-		if !g.alive(s.ID) && g.successor(s) && g.carries(s.ID) {
+		if _, wanted := g.wanted[s.ID]; !wanted && !s.Voter {
 			return Step{Kind: Remove, Server: s.ID}
 		}
 	}
@@ -139,49 +143,37 @@ func (g *group) promote() Step {
 	return Step{}
 }
 
-// incoming reports whether a wanted voter that is alive has yet to get its vote.
-// One that waits for another replica of its node to go is not alive in that sense.
-func (g *group) incoming() bool {
-	return slices.ContainsFunc(g.want, func(r entity.Replica) bool {
-		id := r.ServerID()
-		_, waits := g.predecessor(r)
-		return r.Voter && !g.have[id].Voter && g.alive(id) && !waits
-	})
-}
-
 // dismiss takes the vote of the first voter that is not to have it.
 //
 // It waits for the wanted voters that are alive. And it waits for a majority of
 // all that are wanted to vote, be alive and caught up: while they are away, who
-// is not wanted holds their place. That doesn't save a voter whose own node is
-// to have another replica; and where one such waits, it doesn't save the dead.
+// is not wanted holds their place.
 func (g *group) dismiss() Step {
-	if g.incoming() {
-		return Step{}
-	}
-	wanted, ready, waiting := 0, 0, false
+	wanted, ready := 0, 0
 	for _, r := range g.want {
 		if !r.Voter {
 			continue
 		}
 		wanted++
-		if id := r.ServerID(); g.have[id].Voter && g.isFit(id) {
+		switch id := g.holder[r.ServerID()]; {
+		case !g.have[id].Voter && g.alive(id):
+			return Step{}
+		case g.have[id].Voter && g.isFit(id):
 			ready++
 		}
-		_, waits := g.predecessor(r)
-		waiting = waiting || waits
+	}
+	if 2*ready <= wanted {
+		return Step{}
 	}
 	for _, s := range g.servers {
 		r, stays := g.wanted[s.ID]
-		if !s.Voter || r.Voter || s.ID == g.self || !g.carries(s.ID) {
+		switch {
+		case !s.Voter || r.Voter || s.ID == g.self || !g.carries(s.ID):
 			continue
+		case stays:
+			return Step{Kind: Demote, Server: s.ID}
 		}
-		if 2*ready > wanted || waiting && !g.alive(s.ID) || g.successor(s) {
-			if stays {
-				return Step{Kind: Demote, Server: s.ID}
-			}
-			return Step{Kind: Remove, Server: s.ID}
-		}
+		return Step{Kind: Remove, Server: s.ID}
 	}
 	return Step{}
 }
@@ -193,16 +185,8 @@ func (g *group) stepAside() Step {
 		return Step{}
 	}
 	for _, r := range g.want {
-		if id := r.ServerID(); r.Voter && g.have[id].Voter && g.isFit(id) {
+		if id := g.holder[r.ServerID()]; r.Voter && g.have[id].Voter && g.isFit(id) {
 			return Step{Kind: Transfer, Server: id}
-		}
-	}
-	if g.incoming() || !g.successor(g.have[g.self]) || !g.carries(g.self) {
-		return Step{}
-	}
-	for _, s := range g.servers {
-		if s.Voter && s.ID != g.self && g.isFit(s.ID) {
-			return Step{Kind: Transfer, Server: s.ID}
 		}
 	}
 	return Step{}
@@ -210,11 +194,8 @@ func (g *group) stepAside() Step {
 
 // prefer hands the lead to the replica that is to lead, once all is settled.
 func (g *group) prefer() Step {
-	if len(g.want) == 0 || !g.settled() {
-		return Step{}
-	}
-	first := g.want[0].ServerID()
-	if first == g.self || !g.have[first].Voter || !g.isFit(first) {
+	first := g.holder[g.want[0].ServerID()]
+	if !g.settled() || first == g.self || !g.have[first].Voter || !g.isFit(first) {
 		return Step{}
 	}
 	return Step{Kind: Transfer, Server: first}
@@ -226,11 +207,7 @@ func (g *group) settled() bool {
 		return false
 	}
 	for _, r := range g.want {
-		s, joined := g.have[r.ServerID()]
-		if !joined && r.Voter && g.voters == 1 {
-			s, joined = g.predecessor(r)
-		}
-		if !joined || s.Voter != r.Voter {
+		if s, joined := g.have[g.holder[r.ServerID()]]; !joined || s.Voter != r.Voter {
 			return false
 		}
 	}

@@ -76,9 +76,9 @@ func Reconcile(want entity.Placement, have []Server, standing map[string]Standin
 	return Step{}
 }
 
-// Settled reports whether the configuration is what the table wants. The only
-// voter of a group also counts as the one wanted if that is another replica of
-// the same node: it can't leave before somebody else votes.
+// Settled reports whether the configuration is what the table wants. A voter
+// counts as another replica of its node, if that is wanted to vote: a node that
+// has not given its copy up needs no new one.
 func Settled(want entity.Placement, have []Server) bool {
 	return newGroup(want, have, nil, "").settled()
 }
