@@ -23,13 +23,12 @@
 // # Application partitions
 //
 // Replicas belong on nodes that are active and not dead, at most one on each,
-// Replication of them or as many as there are nodes. Zones come first, then
+// Replication of them or as many as there are nodes. A node gets some once it has
+// one of the system partition. Zones come first, then
 // the number of replicas of a node, then their load.
 //
 //   - A change adds at most one replica to a partition, the newest by number, and
-//     the next waits until that one votes. So a group never has more than one
-//     copy on the way, and only the newest can be the target of a change
-//     that isn't finished.
+//     the next waits until that one votes.
 //   - Who can still serve leaves after its successor votes, in a change of its
 //     own: the replica of a draining or removed node, one that moves for
 //     balance. If the successor dies on the way, nothing has been given up.
@@ -40,8 +39,11 @@
 //     removed node goes. The last one that is alive never goes, nor do dead ones
 //     stay that would be as many as the living.
 //   - Nothing changes while a partition is not formed, while a majority of its
-//     voters is dead, or while it is unsettled, unless the newest replica
-//     is on a node that died or was removed: that one is replaced, or given up.
+//     voters is dead, or while it is unsettled. Of the last there are two
+//     exceptions, without which it could stay so for ever. A replica on a dead
+//     node is replaced, or given up, if an older one is alive: it may be the target
+//     of a change that isn't finished. And one is added if the living are
+//     no majority of what is wanted, since the group then keeps who else is in it.
 //   - A partition gets replicas for the sake of balance only when nothing in the
 //     cluster is unsettled and nothing needs repair, one at a time, and never
 //     on account of a node that is merely down.
@@ -57,13 +59,17 @@
 // caught up, and then those not wanted lose theirs, the dead first and the leader
 // last, who hands over the lead for it. See Reconcile.
 //
+// If the table wants another replica of a node whose present one still votes,
+// because it was to go and now is to stay, the present one stands for it. If it is
+// dead or has no vote it leaves first, since a node runs one replica of a
+// partition at a time.
+//
 // # What the caller owes
 //
 // A node deletes its copy of a partition only when the group's committed
-// configuration no longer has it; that the table doesn't want it is not enough. And it
-// runs the replica that it has until then, also if the table wants it to have
-// another: that one begins when the first is out of the configuration. A server is
-// alive in Reconcile's sense if the node runs the replica of this very number.
+// configuration no longer has it; that the table doesn't want it, or wants
+// another number, is not enough. A server is alive in Reconcile's sense if the
+// node runs the replica of this very number.
 //
 // A leader asks Reconcile only while its node's copy of the system partition is
 // up to date. Two leaders that went by different versions of the table could hand

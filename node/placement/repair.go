@@ -14,15 +14,10 @@ func (pl *planner) repair(p *entity.Placement) (Change, bool) {
 	live, dead := pl.alive(p.Replicas)
 	var replicas []entity.Replica
 	switch {
-	case !p.Formed || live == 0:
+	case !p.Formed || len(p.Replicas) == 0:
 		return Change{}, false
 	case pl.unsettled[p.Partition]:
-		// At most one voter is the target of an unfinished move; of the others
-		// a majority must be there, or the group can't do anything anyway.
-		if live < dead {
-			return Change{}, false
-		}
-		replicas = pl.replaceTarget(p)
+		replicas = pl.unblocked(p)
 	case live > dead:
 		replicas = pl.staying(p)
 	default:
@@ -55,12 +50,7 @@ func (pl *planner) repair(p *entity.Placement) (Change, bool) {
 // Those who can still serve leave only after their successors vote; the dead
 // leave as soon as a successor is named.
 func (pl *planner) staying(p *entity.Placement) []entity.Replica {
-	good := 0
-	for _, r := range p.Replicas {
-		if pl.node(r).usable() {
-			good++
-		}
-	}
+	good := pl.good(p.Replicas)
 	candidates := pl.candidates(p)
 	short := max(0, min(pl.replication, pl.usable)-good)
 	coming := min(short, len(candidates))
@@ -103,34 +93,63 @@ func (pl *planner) staying(p *entity.Placement) []entity.Replica {
 	return replicas
 }
 
-// replaceTarget returns the replicas an unsettled partition is to have next:
-// others than now only if the one that came last can't come any more.
-func (pl *planner) replaceTarget(p *entity.Placement) []entity.Replica {
-	order := byNumber(p.Replicas)
-	last := order[len(order)-1]
-	target := pl.node(p.Replicas[last])
-	if !target.Dead && target.State != entity.Removed {
+// unblocked returns the replicas an unsettled partition is to have next, if it
+// might never settle with those it is to have now: one can't come any more, or so
+// many have died that whoever else is still in the group can't be let go.
+func (pl *planner) unblocked(p *entity.Placement) []entity.Replica {
+	others := slices.Clone(p.Replicas)
+	missed := pl.missed(p)
+	if missed >= 0 {
+		others = slices.Delete(others, missed, missed+1)
+	} else if live, dead := pl.alive(others); live > dead {
 		return nil
 	}
-	others := slices.Delete(slices.Clone(p.Replicas), last, last+1)
 	live, dead := pl.alive(others)
-	if live <= dead {
-		return nil
-	}
-	good := 0
-	for _, r := range others {
-		if pl.node(r).usable() {
-			good++
-		}
-	}
-	candidates := pl.candidates(p)
+	good, candidates := pl.good(others), pl.candidates(p)
 	switch {
-	case good < min(pl.replication, pl.usable) && len(candidates) > 0:
+	case (missed < 0 || good < min(pl.replication, pl.usable)) && len(candidates) > 0:
 		return append(others, entity.Replica{Node: candidates[0].ID})
-	case target.State != entity.Removed && len(others) < pl.replication && live > dead+1:
+	case missed < 0:
+		return nil
+	case !pl.node(p.Replicas[missed]).Dead && live <= dead:
+		return nil // the dead would be as many as the living
+	case pl.node(p.Replicas[missed]).State != entity.Removed && len(others) < pl.replication && live > dead+1,
+		live <= dead && good < pl.replication && dead > 0:
 		return nil // it may be a voter of old, and nobody could take its place
 	}
 	return others
+}
+
+// missed returns which replica of an unsettled partition may be what it waits for
+// in vain, or -1. That is the newest on a dead node, unless all that are older are
+// dead too: then it may be the last to have the data, and stays until it is back
+// or its node removed. If none is dead it is the newest of all, if its node
+// was removed.
+func (pl *planner) missed(p *entity.Placement) int {
+	order := byNumber(p.Replicas)
+	oldest := slices.IndexFunc(order, func(i int) bool { return !pl.node(p.Replicas[i]).Dead })
+	if oldest < 0 {
+		return -1
+	}
+	for at, i := range slices.Backward(order) {
+		if n := pl.node(p.Replicas[i]); n.Dead && (at > oldest || n.State == entity.Removed) {
+			return i
+		}
+	}
+	if last := len(order) - 1; last > oldest && pl.node(p.Replicas[order[last]]).State == entity.Removed {
+		return order[last]
+	}
+	return -1
+}
+
+// good counts the replicas that are where they may stay.
+func (pl *planner) good(replicas []entity.Replica) (n int) {
+	for _, r := range replicas {
+		if pl.node(r).usable() {
+			n++
+		}
+	}
+	return n
 }
 
 // candidates returns the nodes that could take another replica of p, the best
@@ -145,7 +164,7 @@ func (pl *planner) candidates(p *entity.Placement) []*node {
 		}
 	}
 	for _, n := range pl.nodes {
-		if _, holds := p.Replica(n.ID); !holds && n.usable() && !n.Down {
+		if _, holds := p.Replica(n.ID); !holds && n.usable() && !n.Down && pl.follows(n) {
 			all = append(all, n)
 		}
 	}
@@ -153,6 +172,15 @@ func (pl *planner) candidates(p *entity.Placement) []*node {
 		return cmp.Or(cmp.Compare(zone[a.Zone], zone[b.Zone]), cmp.Compare(a.replicas, b.replicas), cmp.Compare(a.load, b.load))
 	})
 	return all
+}
+
+// follows reports whether a node is to have the system partition, and so the table.
+func (pl *planner) follows(n *node) bool {
+	if pl.system == nil {
+		return true
+	}
+	_, follows := pl.system.Replica(n.ID)
+	return follows
 }
 
 // leastNeeded returns which of too many replicas on usable nodes is to go: the

@@ -476,12 +476,39 @@ func TestClusterConverges(t *testing.T) {
 			}
 		}
 		w.quiet("nothing else happens")
+		w.checkNoneHangs()
 		for _, h := range w.hosts {
 			h.up = true
 		}
 		w.quiet("all come up")
 		w.checkFinal()
 	})
+}
+
+// checkNoneHangs holds a cluster that came to rest with some hosts dead against
+// what those that are up can do: a group which works gets all it wants where a
+// host is free to take the place of a dead one.
+func (w *world) checkNoneHangs() {
+	if w.groups[0].leader == "" {
+		return
+	}
+	for _, g := range w.groups[1:] {
+		want := w.c.Placements[g.partition]
+		oldest := slices.MinFunc(want.Replicas, func(a, b entity.Replica) int { return cmp.Compare(a.Number, b.Number) })
+		if g.leader == "" || !w.followsTable(g.leader) || !w.host(oldest.ServerID()).up {
+			continue // waits for a leader, or for a copy that may be the last
+		}
+		for _, h := range w.hosts {
+			if _, holds := want.Replica(h.ID); !holds && h.up && h.State == entity.Active && !Settled(want, g.servers) {
+				w.fail("group %d hangs, while %s is free", g.partition, h.ID)
+			}
+		}
+		for _, r := range want.Replicas {
+			if h := w.host(r.ServerID()); !h.up && len(want.Replicas) > w.c.Replication {
+				w.fail("group %d: %s is dead, and one too many", g.partition, h.ID)
+			}
+		}
+	}
 }
 
 // checkFinal holds a cluster that is up and has come to rest against what it should be.

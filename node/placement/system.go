@@ -15,7 +15,8 @@ func (pl *planner) planSystem() (Change, bool) {
 		return Change{}, false
 	}
 	unsettled := pl.unsettled[0]
-	if live, dead := pl.alive(p.Replicas); !unsettled && live <= dead {
+	live, dead := pl.alive(p.Replicas)
+	if !unsettled && live <= dead {
 		return Change{}, false
 	}
 	next := p.Next
@@ -36,7 +37,7 @@ func (pl *planner) planSystem() (Change, bool) {
 	}
 	replicas = lead(replicas, pl.fittest(replicas))
 	change := Change{Placement: successor(p, replicas, next)}
-	if slices.Equal(replicas, p.Replicas) || unsettled && !pl.dismisses(p, &change.Placement) {
+	if slices.Equal(replicas, p.Replicas) || unsettled && live > dead && !pl.dismisses(p, &change.Placement) {
 		return Change{}, false
 	}
 	change.Why = fmt.Sprintf("system partition: %s", pl.difference(p, &change.Placement))
