@@ -198,10 +198,12 @@ func (r *runner) measureLimits(ctx context.Context, target client.Target, connec
 	if err != nil {
 		return nil, fmt.Errorf("bare handler: %w", err)
 	}
-	commit, err := r.commit(ctx, connections)
+	row, err := r.commit(ctx, connections, 1)
 	if err != nil {
 		return nil, fmt.Errorf("raft and pebble alone: %w", err)
 	}
+	r.add(row)
+	commit := report.Limit{Name: commitLimit(1), Connections: connections, Throughput: row.Throughput}
 	return map[workload.Kind]report.Limit{
 		workload.GetID: bare, workload.GetName: bare, workload.List: barePage,
 		workload.Create: commit, workload.Update: commit, workload.Mixed: report.Mix(workload.MixedReads, bare, commit),
@@ -285,30 +287,31 @@ func (w *bareWorker) Do() load.Outcome {
 // Close implements load.Worker.
 func (w *bareWorker) Close() error { return w.conn.Close() }
 
-// commit measures Raft and Pebble alone, beside the server's data directory so
-// that both write to one disk.
-func (r *runner) commit(ctx context.Context, connections int) (report.Limit, error) {
-	parent := ""
-	if r.env.own() {
-		parent = filepath.Dir(r.env.dataDir)
-	}
-	dir, err := os.MkdirTemp(parent, "trellis-limit-")
+// commit measures Raft and Pebble alone in a group of some nodes, beside the
+// server's data directory so that both write to one disk.
+func (r *runner) commit(ctx context.Context, connections, nodes int) (report.Row, error) {
+	dir, err := os.MkdirTemp(r.disk(), "trellis-limit-")
 	if err != nil {
-		return report.Limit{}, fmt.Errorf("make its folder: %w", err)
+		return report.Row{}, fmt.Errorf("make its folder: %w", err)
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // scratch
-	cmd, out, err := child(ctx, "raft", "--dir", dir, "--connections", strconv.Itoa(connections), "--bytes", strconv.Itoa(data.EntityBytes),
+	cmd, out, err := child(ctx, "raft", "--dir", dir, "--nodes", strconv.Itoa(nodes), "--connections", strconv.Itoa(connections), "--bytes", strconv.Itoa(data.EntityBytes),
 		"--duration", r.duration.String(), "--warm-up", r.warmUp.String(), "--operations", strconv.FormatUint(r.operations, 10))
 	if err != nil {
-		return report.Limit{}, err
+		return report.Row{}, err
 	}
 	var row report.Row
 	decodeErr := json.NewDecoder(out).Decode(&row)
-	if err := errors.Join(cmd.Wait(), decodeErr); err != nil {
-		return report.Limit{}, err
+	return row, errors.Join(cmd.Wait(), decodeErr)
+}
+
+// disk is a folder beside the server's data directory, "" for the scratch
+// folder if the harness did not choose that.
+func (r *runner) disk() string {
+	if !r.env.own() {
+		return ""
 	}
-	r.add(row)
-	return report.Limit{Name: "raft + pebble", Connections: connections, Throughput: row.Throughput}, nil
+	return filepath.Dir(r.env.dataDir)
 }
 
 // write writes the report to where it is wanted.
