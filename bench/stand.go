@@ -215,7 +215,7 @@ func (s *stand) verifyPartition(ctx context.Context, partition int) (v verdict, 
 	if err != nil {
 		return v, 0, fmt.Errorf("compare replicas: %w", err)
 	}
-	defer res.Body.Close() //nolint:errcheck // read whole
+	defer res.Body.Close()
 	if res.StatusCode == http.StatusOK {
 		err = json.NewDecoder(res.Body).Decode(&v)
 	}
