@@ -116,7 +116,7 @@ func (f *failover) run(ctx context.Context) (err error) {
 // make grow.
 func (f *failover) pair() (apps []client.Target, partitions []int, err error) {
 	for _, app := range f.stand.apps {
-		p, err := f.locate(app)
+		p, err := locate(f.stand.cluster, app)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -140,17 +140,17 @@ func (f *failover) pair() (apps []client.Target, partitions []int, err error) {
 }
 
 // locate finds the partition of an application.
-func (f *failover) locate(app client.Target) (int, error) {
+func locate(c *cluster.Cluster, app client.Target) (int, error) {
 	conn := client.NewConn(app.Addr, requestTimeout)
 	defer conn.Close() //nolint:errcheck // nothing is pending on it
-	before := f.stand.cluster.Replicas()
+	before := c.Replicas()
 	const writes = 40
 	for i := range writes {
 		if err := app.Call(conn, "PUT", app.Path("probes", "probe"), map[string]int{"n": i}, nil); err != nil {
 			return 0, err
 		}
 	}
-	if p, known := cluster.Busiest(before, f.stand.cluster.Replicas()); known {
+	if p, known := cluster.Busiest(before, c.Replicas()); known {
 		return p, nil
 	}
 	return unknownPartition, nil

@@ -38,14 +38,14 @@ func limitHTTPCommand() *cobra.Command {
 
 func limitRaftCommand() *cobra.Command {
 	var dir string
-	var entryBytes int
+	var nodes, entryBytes int
 	var plan load.Plan
 	c := &cobra.Command{
 		Use:   "raft",
-		Short: "One hashicorp/raft group on Pebble that commits entries of a size; prints a row as JSON",
+		Short: "A hashicorp/raft group on Pebble that commits entries of a size; prints a row as JSON",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
-			g, err := limit.OpenGroup(c.Context(), dir)
+			g, err := limit.OpenGroup(c.Context(), dir, nodes)
 			if err != nil {
 				return err
 			}
@@ -56,7 +56,7 @@ func limitRaftCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			row := report.NewRow(fmt.Sprintf("limit: raft + pebble, %d bytes", entryBytes), plan, result)
+			row := report.NewRow(fmt.Sprintf("limit: %s, %d bytes", commitLimit(nodes), entryBytes), plan, result)
 			after, err := server.Read(os.Getpid(), "", "")
 			if err := errors.Join(readErr, err); err != nil {
 				return err
@@ -67,10 +67,19 @@ func limitRaftCommand() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&dir, "dir", "", "empty folder for the databases")
+	f.IntVar(&nodes, "nodes", 1, "nodes of the group, all in this process")
 	f.IntVar(&entryBytes, "bytes", 255, "size of an entry")
 	f.IntVar(&plan.Connections, "connections", 1, "entries proposed at the same time")
 	f.DurationVar(&plan.WarmUp, "warm-up", time.Second, "unmeasured load before")
 	f.DurationVar(&plan.Duration, "duration", 5*time.Second, "length of the measurement")
 	f.Uint64Var(&plan.Operations, "operations", 0, "end after so many operations; 0 is no bound")
 	return c
+}
+
+// commitLimit names the limit of writes to a number of nodes.
+func commitLimit(nodes int) string {
+	if nodes == 1 {
+		return "raft + pebble"
+	}
+	return fmt.Sprintf("raft + pebble, %d nodes", nodes)
 }

@@ -13,10 +13,14 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/trellisdb/trellis/bench/cluster"
 	"github.com/trellisdb/trellis/bench/fake"
 	"github.com/trellisdb/trellis/bench/report"
 )
@@ -47,28 +51,46 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// serveFake is a server process that ends at SIGTERM.
+// serveFake is a server process that ends at SIGTERM. Of several nodes, node1
+// leads all the time and keeps its promises; the others find it where its gossip
+// would be.
 func serveFake(args []string) error {
 	f := flag.NewFlagSet("serve", flag.ContinueOnError)
 	dir, addr := f.String("data-dir", "", ""), f.String("http-addr", "", "")
-	for _, name := range []string{"node-id", "cluster-addr", "gossip-addr"} {
-		f.String(name, "", "") // the fake is a cluster of one
+	id, gossip, join := f.String("node-id", "", ""), f.String("gossip-addr", "", ""), f.String("join", "", "")
+	for _, name := range []string{"cluster-addr", "bootstrap-expect"} {
+		f.String(name, "", "")
 	}
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	s, err := fake.Open(*dir, fake.Fault(os.Getenv(faultVariable)))
-	if err != nil {
-		return err
+	fault, addrs := fake.Fault(os.Getenv(faultVariable)), []string{*addr}
+	leader := ""
+	if others := strings.Split(*join, ","); *id == "node0" && len(others) > 1 {
+		leader = others[0]
+	} else if *id != "node1" && len(others) > 1 {
+		leader = others[1]
+	} else if *join != "" {
+		addrs, fault = append(addrs, *gossip), fake.None
 	}
-	l, err := net.Listen("tcp", *addr)
-	if err != nil {
-		return err
+	serve := fake.NewFollower(leader, fault).Serve
+	if leader == "" {
+		s, err := fake.Open(*dir, fault)
+		if err != nil {
+			return err
+		}
+		serve = s.Serve
 	}
+	ended := make(chan error, len(addrs))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(l) }()
+	for _, addr := range addrs {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return err
+		}
+		go func() { ended <- serve(l) }()
+	}
 	select {
 	case err := <-ended:
 		return err
@@ -125,6 +147,77 @@ func TestRunMeasuresEveryWorkloadAndItsLimit(t *testing.T) {
 		if !strings.Contains(out, row.Workload) {
 			t.Errorf("%s is not in the Markdown report", row.Workload)
 		}
+	}
+}
+
+func TestRunMeasuresSeveralNodesBesideOne(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "report.json")
+	out, err := bench(t, fake.Strict, "run", "--nodes", "3", "--connections", "2", "--operations", "40", "--warm-up", "0s",
+		"--entities", "60", "--page", "20", "--workloads", "get-id,create", "--json", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r report.Report
+	if err := json.Unmarshal(encoded, &r); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Rows) != 3+2 || r.Cluster == nil || r.Cluster.Nodes != 3 {
+		t.Fatalf("%d rows of one node, of several %+v", len(r.Rows), r.Cluster)
+	}
+	var rows []string
+	for _, row := range r.Cluster.Rows {
+		rows = append(rows, row.Workload+" "+row.Through)
+		if row.Workload == "get-id-stale" && row.Through == report.Follower { // which is the one that breaks a promise
+			if row.Errors["wrong answer"] != row.Attempts {
+				t.Errorf("a follower that answers stale reads like others: %+v", row.Row)
+			}
+			continue
+		}
+		if row.Succeeded != 40 || len(row.Errors) > 0 || row.AgainstOne == nil || row.AgainstOne.P50 <= 0 || row.LeaderMoved {
+			t.Errorf("%s through the %s: %+v", row.Workload, row.Through, row)
+		}
+		if row.Through == "" {
+			continue
+		}
+		if row.Ratio <= 0 || row.Workload == "create" && row.Limit != "raft + pebble, 3 nodes" {
+			t.Errorf("%s through the %s is %g of %q", row.Workload, row.Through, row.Ratio, row.Limit)
+		}
+		if n := row.PerNode; len(n) != 3 || n[0].Node != 1 || n[1].Node != 2 || n[2].ResidentBytes <= 0 || row.Usage.ResidentBytes != n[0].ResidentBytes+n[1].ResidentBytes+n[2].ResidentBytes {
+			t.Errorf("%s through the %s: usage %+v of nodes %+v", row.Workload, row.Through, row.Usage, n)
+		}
+	}
+	want := []string{"limit: raft + pebble, 3 nodes, 255 bytes ", "get-id leader", "get-id follower", "get-id-stale leader", "get-id-stale follower", "create leader", "create follower"}
+	if d := cmp.Diff(want, rows); d != "" {
+		t.Error(d)
+	}
+	if !strings.Contains(out, "## 3 nodes against one") {
+		t.Errorf("printed:\n%s", out)
+	}
+}
+
+func TestRunRefusesNodesThatCannotBe(t *testing.T) {
+	for _, args := range [][]string{{"--nodes", "0"}, {"--nodes", "6"}, {"--nodes", "3", "--url", "http://127.0.0.1:1"}} {
+		if _, err := bench(t, fake.None, append([]string{"run"}, args...)...); err == nil || !strings.Contains(err.Error(), "--nodes is") {
+			t.Errorf("%v: error %v", args, err)
+		}
+	}
+}
+
+func TestNodesAreArrangedByRole(t *testing.T) {
+	holder := []cluster.Replica{{Partition: 4}}
+	replicas := [][]cluster.Replica{holder, nil, {{Partition: 1}}, holder, holder}
+	if nodes, found := arrange(replicas, 4, 0); !found || !slices.Equal(nodes, []int{0, 3, 1, 2, 4}) {
+		t.Errorf("%v, %t", nodes, found)
+	}
+	if nodes, found := arrange(replicas, 4, 3); !found || !slices.Equal(nodes, []int{3, 4, 0, 1, 2}) {
+		t.Errorf("%v, %t", nodes, found)
+	}
+	if _, found := arrange(replicas, 1, 2); found {
+		t.Error("a partition with one replica has a follower")
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trellisdb/trellis/bench/client"
+	"github.com/trellisdb/trellis/bench/cluster"
 	"github.com/trellisdb/trellis/bench/data"
 	"github.com/trellisdb/trellis/bench/limit"
 	"github.com/trellisdb/trellis/bench/load"
@@ -26,7 +27,7 @@ import (
 )
 
 // runner is the run command: every workload at every number of connections,
-// and the limits beside them.
+// and the limits beside them; then the same of a cluster, if one is wanted.
 type runner struct {
 	env         environment
 	connections []int
@@ -40,6 +41,7 @@ type runner struct {
 	pageSize    int
 	seed        uint64
 	limits      bool
+	nodes       int
 	jsonFile    string
 	mdFile      string
 
@@ -72,6 +74,7 @@ func runCommand() *cobra.Command {
 	f.IntVar(&r.pageSize, "page", 100, "limit of the list workload")
 	f.Uint64Var(&r.seed, "seed", 1, "seed of entities and keys")
 	f.BoolVar(&r.limits, "limits", true, "measure the limits of the machine beside each number of connections")
+	f.IntVar(&r.nodes, "nodes", 1, fmt.Sprintf("measure a cluster of so many nodes beside the one, up to %d; 1 is none", cluster.Most))
 	f.StringVar(&r.jsonFile, "json", "", "write the report as JSON to this file")
 	f.StringVar(&r.mdFile, "markdown", "", "write the report as Markdown to this file, besides printing it")
 	return c
@@ -98,12 +101,16 @@ func (r *runner) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if r.nodes < 1 || r.nodes > cluster.Most || r.nodes > 1 && !r.env.own() {
+		return fmt.Errorf("--nodes is %d, want 1 to %d, and 1 with --url", r.nodes, cluster.Most)
+	}
+	several := &several{runner: r, stand: stand{nodes: r.nodes, parent: r.disk()}}
 	defer func() { err = errors.Join(err, r.env.close()) }()
 	target, err := r.env.open(ctx)
 	if err != nil {
 		return err
 	}
-	r.set, err = workload.Prepare(ctx, target, workload.Config{Seed: r.seed, Entities: r.entities, PageSize: r.pageSize, Timeout: requestTimeout})
+	r.set, err = workload.Prepare(ctx, target, r.contents())
 	if err != nil {
 		return err
 	}
@@ -113,6 +120,12 @@ func (r *runner) run(ctx context.Context) (err error) {
 		"page":        strconv.Itoa(r.pageSize),
 		"seed":        strconv.FormatUint(r.seed, 10),
 	}}
+	if r.nodes > 1 {
+		defer func() { err = errors.Join(err, several.stand.close(err != nil)) }()
+		if err := several.open(ctx); err != nil {
+			return fmt.Errorf("%d nodes: %w", r.nodes, err)
+		}
+	}
 	for _, n := range r.connections {
 		limits, err := r.measureLimits(ctx, target, n)
 		if err != nil {
@@ -123,57 +136,95 @@ func (r *runner) run(ctx context.Context) (err error) {
 				return fmt.Errorf("%s over %d connections: %w", k, n, err)
 			}
 		}
+		if r.nodes > 1 {
+			if err := several.level(ctx, n, limits); err != nil {
+				return fmt.Errorf("%d nodes: %w", r.nodes, err)
+			}
+		}
 	}
 	return r.write()
 }
 
-// measure runs one workload, and an open loop after it if one is wanted.
-func (r *runner) measure(ctx context.Context, kind workload.Kind, connections int, limits map[workload.Kind]report.Limit) error {
-	plan := r.plan(connections)
-	row, err := r.drive(ctx, kind, plan)
-	if err != nil {
-		return err
-	}
-	row.Against(limits[kind])
-	r.add(row)
-	if plan.Rate > 0 || r.openShare <= 0 {
-		return nil
-	}
-	plan.Rate = row.Throughput * r.openShare
-	if plan.Rate < 1 {
-		return nil
-	}
-	if row, err = r.drive(ctx, kind, plan); err != nil {
-		return err
-	}
-	r.add(row)
-	return nil
+// contents is what the collections hold, of one node as of several.
+func (r *runner) contents() workload.Config {
+	return workload.Config{Seed: r.seed, Entities: r.entities, PageSize: r.pageSize, Timeout: requestTimeout}
 }
 
-// drive runs one workload once.
-func (r *runner) drive(ctx context.Context, kind workload.Kind, plan load.Plan) (report.Row, error) {
-	var before server.Usage
-	var cpu time.Duration
-	worker := func(i int) (load.Worker, error) { return r.set.Worker(kind, i) }
+// measure runs one workload, and an open loop after it if one is wanted.
+func (r *runner) measure(ctx context.Context, kind workload.Kind, connections int, limits map[workload.Kind]report.Limit) error {
+	return r.loops(connections, func(plan load.Plan) (report.Row, error) {
+		result, spent, err := drive(ctx, plan, func(i int) (load.Worker, error) { return r.set.Worker(kind, i) }, r.usage)
+		if err != nil {
+			return report.Row{}, err
+		}
+		row := report.NewRow(string(kind), plan, result)
+		spent.on(&row)
+		row.Against(limits[kind])
+		r.add(row)
+		return row, nil
+	})
+}
+
+// loops measures once as it is asked for, and in an open loop after a closed
+// one if one is wanted.
+func (r *runner) loops(connections int, measure func(load.Plan) (report.Row, error)) error {
+	plan := r.plan(connections)
+	row, err := measure(plan)
+	if err != nil || plan.Rate > 0 || r.openShare <= 0 {
+		return err
+	}
+	if plan.Rate = row.Throughput * r.openShare; plan.Rate < 1 {
+		return nil
+	}
+	_, err = measure(plan)
+	return err
+}
+
+// spent is what servers had used before and after a measurement, nothing if
+// that is unknown, and the CPU time of this process in between.
+type spent struct {
+	before, after []server.Usage
+	client        time.Duration
+}
+
+// on sets what a row cost a single server.
+func (s spent) on(row *report.Row) {
+	if len(s.before) == 1 && len(s.after) == 1 {
+		row.Spend(s.before[0], s.after[0], s.client)
+	}
+}
+
+// drive carries out a plan and looks at what it cost.
+func drive(ctx context.Context, plan load.Plan, worker func(int) (load.Worker, error), usage func() []server.Usage) (*load.Result, spent, error) {
+	var s spent
 	result, err := load.Run(ctx, plan, worker, func() {
-		before, _ = r.env.usage()
-		cpu = server.Own()
+		s.before, s.client = usage(), server.Own()
 	})
 	if err != nil {
-		return report.Row{}, err
+		return nil, s, err
 	}
-	cpu = server.Own() - cpu
-	row := report.NewRow(string(kind), plan, result)
-	if after, ok := r.env.usage(); ok {
-		row.Spend(before, after, cpu)
+	s.client = server.Own() - s.client
+	s.after = usage()
+	return result, s, nil
+}
+
+// usage is what the single node has used.
+func (r *runner) usage() []server.Usage {
+	if u, ok := r.env.usage(); ok {
+		return []server.Usage{u}
 	}
-	return row, nil
+	return nil
 }
 
 func (r *runner) add(row report.Row) {
 	r.report.Rows = append(r.report.Rows, row)
-	fmt.Fprintf(os.Stderr, "%-14s %3d connections %9.0f/s  p50 %6.0f µs  p99 %6.0f µs  errors %v\n",
-		row.Workload, row.Connections, row.Throughput, row.Latency.P50, row.Latency.P99, row.Errors)
+	progress(row, "")
+}
+
+// progress tells who waits for the report how a measurement went.
+func progress(row report.Row, through string) {
+	fmt.Fprintf(os.Stderr, "%-40s %-8s %3d connections %9.0f/s  p50 %6.0f µs  p99 %6.0f µs  errors %v\n",
+		row.Workload, through, row.Connections, row.Throughput, row.Latency.P50, row.Latency.P99, row.Errors)
 }
 
 // measureLimits measures what the machine allows at a number of connections,
@@ -198,10 +249,12 @@ func (r *runner) measureLimits(ctx context.Context, target client.Target, connec
 	if err != nil {
 		return nil, fmt.Errorf("bare handler: %w", err)
 	}
-	commit, err := r.commit(ctx, connections)
+	row, err := r.commit(ctx, connections, 1)
 	if err != nil {
 		return nil, fmt.Errorf("raft and pebble alone: %w", err)
 	}
+	r.add(row)
+	commit := report.Limit{Name: commitLimit(1), Connections: connections, Throughput: row.Throughput}
 	return map[workload.Kind]report.Limit{
 		workload.GetID: bare, workload.GetName: bare, workload.List: barePage,
 		workload.Create: commit, workload.Update: commit, workload.Mixed: report.Mix(workload.MixedReads, bare, commit),
@@ -246,22 +299,20 @@ func (r *runner) bare(ctx context.Context, target client.Target, connections int
 	request := client.AppendRequest(nil, "GET", limit.Path(bytes), addr, target.Token, nil)
 	plan := r.plan(connections)
 	plan.Rate = 0
-	var before server.Usage
-	var cpu time.Duration
-	result, err := load.Run(ctx, plan, func(int) (load.Worker, error) {
+	result, spent, err := drive(ctx, plan, func(int) (load.Worker, error) {
 		return &bareWorker{conn: client.NewConn(addr, requestTimeout), request: request, bytes: bytes}, nil
-	}, func() {
-		before, _ = server.Read(cmd.Process.Pid, "", "")
-		cpu = server.Own()
+	}, func() []server.Usage {
+		u, err := server.Read(cmd.Process.Pid, "", "")
+		if err != nil {
+			return nil
+		}
+		return []server.Usage{u}
 	})
 	if err != nil {
 		return report.Limit{}, err
 	}
-	cpu = server.Own() - cpu
 	row := report.NewRow(fmt.Sprintf("limit: %s, %d bytes", name, bytes), plan, result)
-	if after, err := server.Read(cmd.Process.Pid, "", ""); err == nil {
-		row.Spend(before, after, cpu)
-	}
+	spent.on(&row)
 	r.add(row)
 	return report.Limit{Name: name, Connections: connections, Throughput: row.Throughput}, nil
 }
@@ -285,30 +336,31 @@ func (w *bareWorker) Do() load.Outcome {
 // Close implements load.Worker.
 func (w *bareWorker) Close() error { return w.conn.Close() }
 
-// commit measures Raft and Pebble alone, beside the server's data directory so
-// that both write to one disk.
-func (r *runner) commit(ctx context.Context, connections int) (report.Limit, error) {
-	parent := ""
-	if r.env.own() {
-		parent = filepath.Dir(r.env.dataDir)
-	}
-	dir, err := os.MkdirTemp(parent, "trellis-limit-")
+// commit measures Raft and Pebble alone in a group of some nodes, beside the
+// server's data directory so that both write to one disk.
+func (r *runner) commit(ctx context.Context, connections, nodes int) (report.Row, error) {
+	dir, err := os.MkdirTemp(r.disk(), "trellis-limit-")
 	if err != nil {
-		return report.Limit{}, fmt.Errorf("make its folder: %w", err)
+		return report.Row{}, fmt.Errorf("make its folder: %w", err)
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // scratch
-	cmd, out, err := child(ctx, "raft", "--dir", dir, "--connections", strconv.Itoa(connections), "--bytes", strconv.Itoa(data.EntityBytes),
+	cmd, out, err := child(ctx, "raft", "--dir", dir, "--nodes", strconv.Itoa(nodes), "--connections", strconv.Itoa(connections), "--bytes", strconv.Itoa(data.EntityBytes),
 		"--duration", r.duration.String(), "--warm-up", r.warmUp.String(), "--operations", strconv.FormatUint(r.operations, 10))
 	if err != nil {
-		return report.Limit{}, err
+		return report.Row{}, err
 	}
 	var row report.Row
 	decodeErr := json.NewDecoder(out).Decode(&row)
-	if err := errors.Join(cmd.Wait(), decodeErr); err != nil {
-		return report.Limit{}, err
+	return row, errors.Join(cmd.Wait(), decodeErr)
+}
+
+// disk is the folder the server's data directory is in, "" for the system's
+// folder of scratch files.
+func (r *runner) disk() string {
+	if !r.env.own() || r.env.dataDir == "" {
+		return ""
 	}
-	r.add(row)
-	return report.Limit{Name: "raft + pebble", Connections: connections, Throughput: row.Throughput}, nil
+	return filepath.Dir(r.env.dataDir)
 }
 
 // write writes the report to where it is wanted.

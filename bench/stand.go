@@ -31,7 +31,8 @@ type stand struct {
 	seed   uint64
 
 	out      io.Writer
-	wanted   int // applications
+	wanted   int    // applications
+	parent   string // of the scratch folder; "" is the system's
 	scratch  string
 	runs     int // clusters made so far
 	password string
@@ -55,7 +56,7 @@ func (s *stand) flags(f *pflag.FlagSet) {
 func (s *stand) open(ctx context.Context, out io.Writer, apps int) error {
 	s.out, s.wanted, s.password, s.secret = out, apps, rand.Text(), rand.Text()
 	var err error
-	if s.scratch, err = os.MkdirTemp("", "trellis-soak-"); err != nil {
+	if s.scratch, err = os.MkdirTemp(s.parent, "trellis-soak-"); err != nil {
 		return fmt.Errorf("make scratch folder: %w", err)
 	}
 	if s.binary == "" {

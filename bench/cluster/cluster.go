@@ -206,6 +206,16 @@ func (c *Cluster) StartAll() error {
 	return nil
 }
 
+// Usage reads what a running node has used, its allocations from metricsPath
+// unless that is empty.
+func (c *Cluster) Usage(i int, metricsPath string) (server.Usage, error) {
+	p := c.nodes[i].process
+	if p == nil {
+		return server.Usage{}, fmt.Errorf("node %d does not run", i)
+	}
+	return server.Read(p.PID(), p.Addr(), metricsPath)
+}
+
 // WaitReady waits until GET /status of a node answers 200.
 func (c *Cluster) WaitReady(ctx context.Context, i int) error {
 	p := c.nodes[i].process

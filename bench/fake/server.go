@@ -261,7 +261,7 @@ func (s *Server) single(rc *fasthttp.RequestCtx, method, collection, selector st
 // outdated gives what a read sees: the entity, or its state before the last
 // write if that is the promise to break.
 func (s *Server) outdated(rc *fasthttp.RequestCtx, e *item) *item {
-	stale := string(rc.Request.Header.Peek("X-Trellis-Consistency")) == "stale"
+	stale := string(rc.Request.Header.Peek("X-Trellis-Consistency")) == "stale" && s.store.fault != Strict
 	if stale {
 		rc.Response.Header.Set("X-Trellis-Staleness-Ms", "0")
 	}

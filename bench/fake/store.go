@@ -30,6 +30,7 @@ const (
 	Drop   Fault = "drop"   // acknowledges some writes without doing them
 	Stale  Fault = "stale"  // answers some reads with the state before the last write
 	Young  Fault = "young"  // answers stale reads with an older state than it says
+	Strict Fault = "strict" // answers stale reads like all others, and so does not say how old they are
 	Mute   Fault = "mute"   // does not answer some writes: no promise is broken
 	Forget Fault = "forget" // does the same, and takes the retry for another write
 	Count  Fault = "count"  // counts an entity too many

@@ -6,5 +6,7 @@
 // Both run in a process of their own, as the server does. They use the
 // server's libraries and none of its code: a log store of one synced Pebble
 // batch per append, a state store without a write-ahead log that sets one key
-// an entry.
+// an entry. A Raft group of several nodes has them all in one process, which
+// spares it what processes cost, and sends what it replicates over real TCP
+// connections on loopback.
 package limit

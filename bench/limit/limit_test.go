@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -63,31 +64,67 @@ func TestLogStoreKeepsWhatRaftGivesIt(t *testing.T) {
 }
 
 func TestGroupCommitsWhatIsProposed(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	g, err := OpenGroup(ctx, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
+	for _, nodes := range []int{1, 3} {
+		t.Run(strconv.Itoa(nodes), func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			g, err := OpenGroup(ctx, t.TempDir(), nodes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if err := g.Close(); err != nil {
+					t.Error(err)
+				}
+			}()
+			const entries, size = 200, 255
+			r, err := g.Commit(ctx, load.Plan{Connections: 8, Operations: entries}, size, nil)
+			if err != nil || r.Succeeded != entries {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			for i, m := range g.members {
+				if n := await(ctx, t, m.state, size, entries); n != entries {
+					t.Errorf("%d entries are in the state of node %d, want %d", n, i, entries)
+				}
+			}
+		})
 	}
-	r, err := g.Commit(ctx, load.Plan{Connections: 8, Operations: 200}, 255, nil)
-	if err != nil || r.Succeeded != 200 {
-		t.Fatalf("%+v, %v", r, err)
-	}
-	it, err := g.state.NewIter(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	for valid := it.First(); valid; valid = it.Next() {
-		if len(it.Value()) == 255 {
-			n++
+}
+
+// await waits until a database has so many values of a size, and counts them: a
+// follower applies an entry after the leader has answered.
+func await(ctx context.Context, t *testing.T, db *pebble.DB, size, want int) int {
+	t.Helper()
+	for {
+		it, err := db.NewIter(nil)
+		if err != nil {
+			t.Fatal(err)
 		}
+		n := 0
+		for valid := it.First(); valid; valid = it.Next() {
+			if len(it.Value()) == size {
+				n++
+			}
+		}
+		if err := it.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if n >= want || ctx.Err() != nil {
+			return n
+		}
+		time.Sleep(time.Millisecond)
 	}
-	if err := errors.Join(it.Close(), g.Close()); err != nil {
-		t.Fatal(err)
+}
+
+func TestGroupThatCannotBeIsRefused(t *testing.T) {
+	if _, err := OpenGroup(t.Context(), t.TempDir(), 0); err == nil {
+		t.Error("a group of no nodes was opened")
 	}
-	if n != 200 {
-		t.Errorf("%d entries are in the state, want 200", n)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := OpenGroup(ctx, t.TempDir(), 3); !errors.Is(err, context.Canceled) {
+		t.Errorf("without time for an election: %v", err)
 	}
 }
 

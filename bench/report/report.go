@@ -21,6 +21,7 @@ type Report struct {
 	Machine  Machine           `json:"machine"`
 	Settings map[string]string `json:"settings"`
 	Rows     []Row             `json:"rows"`
+	Cluster  *Cluster          `json:"cluster,omitempty"` // if several nodes were measured, too
 }
 
 // Machine is where it ran.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/trellisdb/trellis/bench/load"
 	"github.com/trellisdb/trellis/bench/server"
@@ -123,5 +124,87 @@ func TestLatencyIsInMicroseconds(t *testing.T) {
 func TestThisMachineIsDescribed(t *testing.T) {
 	if m := ThisMachine(); m.CPUs < 1 || m.Go == "" || m.Kernel == "" {
 		t.Errorf("%+v", m)
+	}
+}
+
+func clusterRow(succeeded, failed uint64) ClusterRow {
+	return ClusterRow{Row: NewRow("create", load.Plan{Connections: 16}, result(succeeded, failed, 1)), Through: Follower}
+}
+
+func TestClusterRowSumsItsNodes(t *testing.T) {
+	row := clusterRow(1500, 500)
+	before := []server.Usage{{CPU: time.Second, Mallocs: 100}, {CPU: 3 * time.Second, Mallocs: 50}}
+	after := []server.Usage{{CPU: 5 * time.Second, Mallocs: 20100, ResidentBytes: 7e6}, {CPU: 4 * time.Second, Mallocs: 2050, ResidentBytes: 5e6}}
+	row.Spend([]int{2, 0}, before, after, time.Second)
+	if want := (Usage{ServerCPU: 2.5, ClientCPU: 0.5, ResidentBytes: 12e6, Allocs: 11}); row.Usage != want {
+		t.Errorf("sum %+v, want %+v", row.Usage, want)
+	}
+	if d := cmp.Diff([]NodeUsage{{2, 2, 7e6, 10}, {0, 0.5, 5e6, 1}}, row.PerNode); d != "" {
+		t.Error(d)
+	}
+	before[0].Mallocs = -1
+	row.Spend([]int{2, 0}, before, after, time.Second)
+	if row.Usage.Allocs != -1 || !near(row.PerNode[1].Allocs, 1) {
+		t.Errorf("with one unknown: sum %g, the other %g", row.Usage.Allocs, row.PerNode[1].Allocs)
+	}
+	row = clusterRow(1, 0)
+	row.Spend([]int{2, 0}, nil, after, time.Second)
+	if row.PerNode != nil || row.Usage.ServerCPU != -1 {
+		t.Errorf("usage %+v without a look before", row.Usage)
+	}
+}
+
+func TestClusterIsComparedWithTheSameLoopOfOne(t *testing.T) {
+	r := Report{Rows: []Row{
+		NewRow("create", load.Plan{Connections: 16, Rate: 10}, result(10, 0, 1)),
+		NewRow("create", load.Plan{Connections: 1}, result(20, 0, 1)),
+		NewRow("create", load.Plan{Connections: 16}, result(2000, 0, 1)),
+	}}
+	one, found := r.Closed("create", 16)
+	if !found || !near(one.Throughput, 2000) {
+		t.Fatalf("%+v, %t", one, found)
+	}
+	if _, found := r.Closed("update", 16); found {
+		t.Error("found what was not measured")
+	}
+	row := clusterRow(500, 0)
+	row.Latency.P99 *= 3
+	row.Compare(one)
+	if a := row.AgainstOne; a == nil || !near(a.Throughput, 0.25) || !near(a.P50, 1) || !near(a.P99, 3) {
+		t.Errorf("%+v", a)
+	}
+	for _, other := range r.Rows[:2] {
+		row := clusterRow(500, 0)
+		row.Compare(other)
+		if row.AgainstOne != nil {
+			t.Errorf("compared with %+v", other)
+		}
+	}
+}
+
+func TestReportShowsTheCluster(t *testing.T) {
+	row := clusterRow(500, 0)
+	row.Against(Limit{Name: "raft + pebble, 3 nodes", Connections: 16, Throughput: 1000})
+	row.Compare(NewRow("create", load.Plan{Connections: 16}, result(2000, 0, 1)))
+	row.Spend([]int{2, 0}, make([]server.Usage, 2), []server.Usage{{CPU: time.Second, ResidentBytes: 7e6}, {ResidentBytes: 5e6}}, time.Second)
+	row.LeaderMoved = true
+	r := Report{Cluster: &Cluster{Nodes: 3, Rows: []ClusterRow{row, {Row: NewRow("limit", load.Plan{Connections: 16}, result(10, 0, 1))}}}}
+	var md, js bytes.Buffer
+	if err := errors.Join(r.WriteMarkdown(&md), r.WriteJSON(&js)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"## 3 nodes against one",
+		"| create | follower | 16 | 500 | 0.25 | 1000 | 1.00 | 1000 | 1.00 | 0.50 of raft + pebble, 3 nodes | 2.0000 = 2.0000 + 0.0000 | 12 = 7 + 5 | 0.0 = 0.0 + 0.0 | 2.0000 | 0, and the leader moved |",
+		"| limit | – | 16 | 10 | – |"} {
+		if !strings.Contains(md.String(), want) {
+			t.Errorf("no %q in\n%s", want, md.String())
+		}
+	}
+	var back Report
+	if err := json.Unmarshal(js.Bytes(), &back); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(r.Cluster, back.Cluster); d != "" {
+		t.Error(d)
 	}
 }

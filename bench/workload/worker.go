@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/trellisdb/trellis/bench/client"
@@ -24,6 +25,9 @@ const (
 	Update  Kind = "update"
 	List    Kind = "list"
 	Mixed   Kind = "mixed"
+
+	// GetIDStale is GetID with what the node asked has at hand.
+	GetIDStale Kind = "get-id-stale"
 )
 
 // MixedReads is the share of reads in the mixed workload.
@@ -32,15 +36,25 @@ const MixedReads = 0.8
 // Kinds lists the workloads in the order they run: what writes comes last.
 func Kinds() []Kind { return []Kind{GetID, GetName, List, Mixed, Update, Create} }
 
+// ClusterKinds lists the workloads that show what several nodes cost and bring,
+// in the order they run.
+func ClusterKinds() []Kind { return []Kind{GetID, GetIDStale, Update, Create} }
+
 // ParseKind finds the workload of a name.
 func ParseKind(name string) (Kind, error) {
-	for _, k := range Kinds() {
-		if string(k) == name {
-			return k, nil
-		}
+	all := append(Kinds(), GetIDStale)
+	if k := Kind(name); slices.Contains(all, k) {
+		return k, nil
 	}
-	return "", fmt.Errorf("no workload is called %q: want one of %v", name, Kinds())
+	return "", fmt.Errorf("no workload is called %q: want one of %v", name, all)
 }
+
+// A stale read asks for one by a header, and is told by another how old the
+// answer can be.
+const (
+	staleLine       = "X-Trellis-Consistency: stale"
+	stalenessHeader = "X-Trellis-Staleness-Ms"
+)
 
 // errWrong marks an answer with a good status and the wrong content.
 var errWrong = errors.New("the answer is not what was asked for")
@@ -48,6 +62,7 @@ var errWrong = errors.New("the answer is not what was asked for")
 // worker performs one kind of operation.
 type worker struct {
 	set    *Set
+	target client.Target
 	conn   *client.Conn
 	rng    *rand.Rand
 	do     func() load.Outcome
@@ -61,12 +76,24 @@ type worker struct {
 // Worker makes a worker of a kind. Workers of one kind and connection draw the
 // same keys in every run.
 func (s *Set) Worker(kind Kind, connection int) (load.Worker, error) {
-	w := &worker{set: s, conn: client.NewConn(s.target.Addr, s.cfg.Timeout),
+	return s.WorkerAt(s.target.Addr, kind, connection)
+}
+
+// WorkerAt makes a worker that asks another node of the cluster.
+func (s *Set) WorkerAt(addr string, kind Kind, connection int) (load.Worker, error) {
+	w := &worker{set: s, target: s.target.At(addr), conn: client.NewConn(addr, s.cfg.Timeout),
 		rng: rand.New(rand.NewPCG(s.cfg.Seed, uint64(connection)))}
-	w.tail = client.AppendRequest(nil, "", "", s.target.Addr, s.target.Token, nil)[1:] // without the space behind the method
+	var headers []string
+	if kind == GetIDStale {
+		headers = append(headers, staleLine)
+		w.conn.Watch(stalenessHeader)
+	}
+	w.tail = client.AppendRequest(nil, "", "", addr, w.target.Token, nil, headers...)[1:] // without the space behind the method
 	switch kind {
 	case GetID:
 		w.do = func() load.Outcome { return w.getID(w.rng.Uint64N(uint64(s.cfg.Entities))) }
+	case GetIDStale:
+		w.do = func() load.Outcome { return w.getIDStale(w.rng.Uint64N(uint64(s.cfg.Entities))) }
 	case GetName:
 		w.do = func() load.Outcome { return w.getName(w.rng.Uint64N(uint64(s.cfg.Entities))) }
 	case Update:
@@ -123,6 +150,15 @@ func (w *worker) getID(n uint64) load.Outcome {
 	return o
 }
 
+// getIDStale wants to be told that the read may be stale: else it was not.
+func (w *worker) getIDStale(n uint64) load.Outcome {
+	o := w.getID(n)
+	if o.Class() == "" && w.conn.Watched() == "" {
+		o.Err = fmt.Errorf("%w: no %s", errWrong, stalenessHeader)
+	}
+	return o
+}
+
 func (w *worker) getName(n uint64) load.Outcome {
 	w.get()
 	w.buf = append(w.buf, '/')
@@ -136,7 +172,7 @@ func (w *worker) getName(n uint64) load.Outcome {
 func (w *worker) update(n uint64) load.Outcome {
 	path := w.set.readPath + "/" + string(w.set.ids[n])
 	w.body = data.AppendUpdate(w.body[:0], w.rng)
-	w.buf = client.AppendRequest(w.buf[:0], http.MethodPut, path, w.set.target.Addr, w.set.target.Token, w.body)
+	w.buf = client.AppendRequest(w.buf[:0], http.MethodPut, path, w.target.Addr, w.target.Token, w.body)
 	w.want = w.set.ids[n]
 	o, _ := w.send()
 	return o
@@ -145,7 +181,7 @@ func (w *worker) update(n uint64) load.Outcome {
 func (w *worker) create() load.Outcome {
 	n := w.set.created.Add(1)
 	w.body = data.AppendEntity(w.body[:0], "order", w.set.run, n)
-	w.buf = client.AppendRequest(w.buf[:0], http.MethodPost, w.set.createPath, w.set.target.Addr, w.set.target.Token, w.body)
+	w.buf = client.AppendRequest(w.buf[:0], http.MethodPost, w.set.createPath, w.target.Addr, w.target.Token, w.body)
 	w.want = append(w.want[:0], '"')
 	w.want = append(w.want, data.Name("order", w.set.run, n)...)
 	w.want = append(w.want, '"')

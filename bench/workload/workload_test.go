@@ -63,7 +63,7 @@ func TestPrepareStoresOnceAndFindsAgain(t *testing.T) {
 
 func TestEveryWorkloadSucceeds(t *testing.T) {
 	s := prepare(t, serve(t, fake.None), 100)
-	for _, kind := range Kinds() {
+	for _, kind := range append(Kinds(), ClusterKinds()...) {
 		w, err := s.Worker(kind, 3)
 		if err != nil {
 			t.Fatal(err)
@@ -143,6 +143,42 @@ func TestWrongAnswerIsNoSuccess(t *testing.T) {
 	}
 }
 
+func TestWorkerAsksTheNodeItIsGiven(t *testing.T) {
+	here, there := serve(t, fake.None), serve(t, fake.None)
+	s := prepare(t, here, 10)
+	w, err := s.WorkerAt(there.Addr, Create, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o := w.Do(); o.Class() != "" {
+		t.Fatalf("%s %v", o.Class(), o.Err)
+	}
+	for addr, want := range map[string]int{here.Addr: 0, there.Addr: 1} {
+		c := client.NewConn(addr, time.Second)
+		if counts, err := here.At(addr).Counts(c); err != nil || counts[createCollection] != want {
+			t.Errorf("%d created, %v; want %d", counts[createCollection], err, want)
+		}
+		c.Close()
+	}
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStaleReadMustSayThatItIsOne(t *testing.T) {
+	s := prepare(t, serve(t, fake.Strict), 10)
+	w, err := s.Worker(GetIDStale, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o := w.Do(); o.Class() != "wrong answer" {
+		t.Errorf("class %q, %v", o.Class(), o.Err)
+	}
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestUnknownEntityIsCountedByStatus(t *testing.T) {
 	s := prepare(t, serve(t, fake.None), 10)
 	s.ids[0] = []byte(strings.Repeat("0", idBytes))
@@ -176,7 +212,7 @@ func TestStoredChecksWhatIsMissing(t *testing.T) {
 }
 
 func TestParseKind(t *testing.T) {
-	for _, k := range Kinds() {
+	for _, k := range append(Kinds(), ClusterKinds()...) {
 		if got, err := ParseKind(string(k)); got != k || err != nil {
 			t.Errorf("%s: %s, %v", k, got, err)
 		}
