@@ -36,6 +36,7 @@ func (n *Node) manage(ctx context.Context) {
 		pause := managePause
 		if system := n.hosted(entity.System); !system.leads() {
 			clear(n.lastSeen)
+			clear(n.settled)
 			pause = hurriedPause
 		} else if placed, err := n.manageOnce(ctx); err != nil && ctx.Err() == nil {
 			n.log.Debug("cluster not managed, trying again", "error", err)
@@ -234,19 +235,10 @@ func (n *Node) replan(ctx context.Context, members []entity.Member, table []enti
 			Member: m, Down: down, Dead: down && now-n.lastSeen[m.ID] > int64(n.cfg.Grace),
 		})
 	}
+	n.noteSettled(table, reports)
 	for _, place := range table {
-		in.Unsettled[place.Partition] = true
-	}
-	for i := range reports {
-		for _, p := range reports[i].Partitions {
-			if p.Role != roleLeader {
-				continue
-			}
-			for _, place := range table {
-				if place.Partition == p.Partition && placement.Settled(place, p.servers()) {
-					delete(in.Unsettled, p.Partition)
-				}
-			}
+		if n.settled[place.Partition] != place.Version {
+			in.Unsettled[place.Partition] = true
 		}
 	}
 	changes := placement.Plan(in)
@@ -258,15 +250,37 @@ func (n *Node) replan(ctx context.Context, members []entity.Member, table []enti
 	return n.setPlacements(ctx, list)
 }
 
+// noteSettled remembers with which version of its placement each partition's leader
+// has last agreed. While a group has no leader, what it said stands.
+func (n *Node) noteSettled(table []entity.Placement, reports []Report) {
+	for i := range reports {
+		for _, p := range reports[i].Partitions {
+			if p.Role != roleLeader {
+				continue
+			}
+			for _, place := range table {
+				if place.Partition != p.Partition {
+					continue
+				}
+				if placement.Settled(place, p.servers()) {
+					n.settled[p.Partition] = place.Version
+				} else {
+					delete(n.settled, p.Partition)
+				}
+			}
+		}
+	}
+}
+
 // tend brings, for every partition that this node leads, the configuration of
 // its Raft group in line with the table.
 func (n *Node) tend(ctx context.Context) {
 	tick := time.NewTicker(tendPause)
 	defer tick.Stop()
 	for {
-		table, err := n.placements()
+		table, err := n.currentPlacements(ctx)
 		if err != nil && ctx.Err() == nil {
-			n.log.Warn("table of placements not read", "error", err)
+			n.log.Debug("table of placements not read", "error", err)
 		}
 		var tending sync.WaitGroup
 		for _, place := range table {
@@ -285,6 +299,17 @@ func (n *Node) tend(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// currentPlacements reads the table once this node's replica of it is up to date: two
+// leaders with tables of different age could hand the lead to and fro.
+func (n *Node) currentPlacements(ctx context.Context) ([]entity.Placement, error) {
+	ctx, cancel := context.WithTimeout(ctx, indexTimeout)
+	defer cancel()
+	if err := n.hosted(entity.System).await(ctx, n.clock()); err != nil {
+		return nil, err
+	}
+	return n.placements()
 }
 
 // reconcile takes one step from the configuration of the group to what the

@@ -49,8 +49,9 @@ type Node struct {
 
 	tasks *tasks.Runner // of background work
 
-	lastSeen map[entity.NodeID]int64 // manage's own: when a member was last alive, by clock
-	dropping []entity.Partition      // host's own: drops that have failed once
+	lastSeen map[entity.NodeID]int64     // manage's own: when a member was last alive, by clock
+	settled  map[entity.Partition]uint64 // manage's own: version of the placement that the group's configuration was last seen to be
+	dropping []entity.Partition          // host's own: drops that have failed once
 
 	stopWork  context.CancelFunc // of what runs beside the partitions
 	work      sync.WaitGroup
@@ -69,7 +70,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, log: cfg.Log.With("part", "node"), started: time.Now(), lastSeen: map[entity.NodeID]int64{}}
+	n := &Node{cfg: cfg, log: cfg.Log.With("part", "node"), started: time.Now(), lastSeen: map[entity.NodeID]int64{}, settled: map[entity.Partition]uint64{}}
 	n.groups.Store(&[]*group{})
 	n.cfg.Storage.NodeName = cfg.Name
 	n.cfg.Storage.Log = cfg.Log.With("part", "storage")
