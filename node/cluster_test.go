@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"strings"
 	"sync"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/trellisdb/trellis/node"
+	"github.com/trellisdb/trellis/node/nodetest"
 	"github.com/trellisdb/trellis/raftfsm/command"
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
@@ -37,8 +37,8 @@ func newCluster(t *testing.T, size int, change func(i int, cfg *node.Config)) *c
 	c := &cluster{t: t, nodes: make([]*node.Node, size), change: change}
 	for range size {
 		c.dirs = append(c.dirs, t.TempDir())
-		c.gossip = append(c.gossip, freeAddr(t))
-		c.peers = append(c.peers, freeAddr(t))
+		c.gossip = append(c.gossip, nodetest.FreeAddr(t))
+		c.peers = append(c.peers, nodetest.FreeAddr(t))
 	}
 	t.Cleanup(func() {
 		var stopping sync.WaitGroup
@@ -48,16 +48,6 @@ func newCluster(t *testing.T, size int, change func(i int, cfg *node.Config)) *c
 		stopping.Wait()
 	})
 	return c
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }() // nothing was sent
-	return l.Addr().String()
 }
 
 // config is that of the i-th node: it knows the gossip addresses of all others.

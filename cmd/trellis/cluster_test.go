@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/trellisdb/trellis/node/nodetest"
 )
 
 const clusterPassword = "correct horse"
@@ -31,7 +33,7 @@ func newTrio(t *testing.T) *trio {
 	t.Helper()
 	c := &trio{t: t}
 	for i := range 3 {
-		c.dirs[i], c.http[i], c.peer[i], c.gossip[i] = t.TempDir(), freeAddr(t), freeAddr(t), freeAddr(t)
+		c.dirs[i], c.http[i], c.peer[i], c.gossip[i] = t.TempDir(), nodetest.FreeAddr(t), nodetest.FreeAddr(t), nodetest.FreeAddr(t)
 	}
 	return c
 }

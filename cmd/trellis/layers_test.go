@@ -45,11 +45,12 @@ var layers = map[string][]string{
 	"raftfsm/raftlog":   {"raftfsm/command", "storage/..."},
 	"raftfsm/transport": vocabulary(),
 
-	"node":        {"node/...", "raftfsm/...", "query/...", "storage/..."},
-	"node/peer":   vocabulary(),
-	"node/gossip": vocabulary(),
-	"node/rpc":    {"raftfsm/command", "storage/entity", "storage/fault"},
-	"node/tasks":  {"raftfsm/command", "query/...", "storage/..."},
+	"node":          {"node/...", "raftfsm/...", "query/...", "storage/..."},
+	"node/peer":     vocabulary(),
+	"node/nodetest": {},
+	"node/gossip":   vocabulary(),
+	"node/rpc":      {"raftfsm/command", "storage/entity", "storage/fault"},
+	"node/tasks":    {"raftfsm/command", "query/...", "storage/..."},
 
 	"api/wire":        vocabulary("api/auth", "api/inflect"),
 	"api/directory":   front(),

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/trellisdb/trellis/node/nodetest"
 )
 
 // buildDir holds the binary that tests run as a process; TestMain removes it.
@@ -42,20 +43,6 @@ func runTests(m *testing.M) int {
 	defer func() { _ = os.RemoveAll(dir) }() // a left-over in the temporary directory harms nobody
 	buildDir = dir
 	return m.Run()
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	return l.Addr().String()
 }
 
 // process is a running trellis serve.
@@ -90,7 +77,7 @@ func launch(t *testing.T, dir string, environment ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := freeAddr(t)
+	addr := nodetest.FreeAddr(t)
 	p := &process{t: t, url: "http://" + addr, out: &syncBuffer{}}
 	p.cmd = exec.Command(path, "serve", "--data-dir", dir, "--http-addr", addr)
 	p.cmd.Env = append(os.Environ(), environment...)
