@@ -42,6 +42,7 @@ type Node struct {
 	formed   atomic.Bool // the cluster's record is known
 	stopping atomic.Bool
 	diskFull atomic.Bool // less than Config.MinFreeBytes is left
+	backups  backups
 
 	lastSeen map[entity.NodeID]int64 // manage's own: when a member was last alive, by clock
 	dropping []entity.Partition      // host's own: drops that have failed once

@@ -168,6 +168,7 @@ func (n *Node) services() rpc.Services {
 		Join:      n.serveJoin,
 		Adopt:     n.serveAdopt,
 		Placed:    n.servePlaced,
+		Spool:     n.serveSpool,
 		Report:    func() any { return n.Report() },
 	}
 }
