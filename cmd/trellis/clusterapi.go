@@ -12,9 +12,10 @@ import (
 	"github.com/trellisdb/trellis/storage/fault"
 )
 
-// systemRoutes answers /system/cluster/… for the superuser, and leaves the
-// rest of /system to next.
+// systemRoutes answers /system/cluster/… and /system/backup for the superuser,
+// and leaves the rest of /system to next.
 //
+//	GET    /system/backup                       all partitions of the cluster, as a stream
 //	GET    /system/cluster                      members, placements, how each node is
 //	PUT    /system/cluster/nodes/{node}/drain   move its replicas to others
 //	PUT    /system/cluster/nodes/{node}/activate
@@ -22,6 +23,9 @@ import (
 func systemRoutes(next wire.Handler, n *node.Node) wire.Handler {
 	return func(req *wire.Request) (*wire.Reply, error) {
 		s := req.Segments()
+		if len(s) == 1 && s[0] == "backup" && req.Principal.Kind == auth.Superuser {
+			return sendBackup(req, n)
+		}
 		if len(s) == 0 || !strings.EqualFold(s[0], "cluster") || req.Principal.Kind != auth.Superuser {
 			return next(req)
 		}
