@@ -113,6 +113,9 @@ func Open(cfg Config) (_ *Store, err error) {
 	if cfg.NodeName != "" && !entity.ValidNodeName(cfg.NodeName) {
 		return nil, fmt.Errorf("a node cannot be called %q: want 1 to %d letters, digits, dots, dashes and underscores", cfg.NodeName, entity.MaxNodeName)
 	}
+	if err := s.checkFinished(); err != nil && cfg.New == nil {
+		return nil, err
+	}
 	if cfg.Existing {
 		if _, err := s.fs.Stat(s.path(identityName)); err != nil {
 			return nil, fmt.Errorf("there is no store: %w", err)
@@ -132,7 +135,7 @@ func Open(cfg Config) (_ *Store, err error) {
 	if cfg.New != nil {
 		err = s.Begin(*cfg.New)
 	} else {
-		err = s.checkFinished()
+		err = s.checkFinished() // now that nobody else can begin anything
 	}
 	if err != nil {
 		return nil, err
