@@ -132,15 +132,18 @@ func (b *backup) Close() error {
 // section opens the content of a partition: from this node if it has a replica,
 // otherwise from one that has.
 func (b *backup) section(p entity.Partition) (archive.Section, error) {
+	errs := []error{fault.New(fault.NoQuorum, "no node that is there has an up-to-date replica")}
 	if g := b.node.hosted(p); g != nil {
 		s, err := b.node.spool(b.ctx, g, b.node.since(b.began))
-		return archive.Section(s), err
+		if err == nil || !(fault.Is(err, fault.NotHere) || fault.Is(err, fault.NoQuorum)) {
+			return archive.Section(s), err
+		}
+		errs = append(errs, err) // it is being given up, or is behind: others may do
 	}
 	place, err := b.node.placement(p)
 	if err != nil {
 		return archive.Section{}, err
 	}
-	errs := []error{fault.New(fault.NoQuorum, "no node that is there has a replica")}
 	for _, r := range place.Replicas {
 		if r.Node == b.node.ID() || !b.node.alive(r.Node) {
 			continue

@@ -107,7 +107,7 @@ func fetchBackup(ctx context.Context, o *operator, w io.Writer, stderr io.Writer
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read whole, or given up
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return refusalOf(o.url, resp)
 	}

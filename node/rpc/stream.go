@@ -112,7 +112,7 @@ func (s *spoolStream) begin(ctx context.Context, question []byte) (size int64, e
 	if err != nil {
 		return 0, err
 	}
-	resp, err := s.transport.RoundTrip(req)
+	resp, err := s.transport.RoundTrip(req) //nolint:bodyclose // Close does
 	if err != nil {
 		return 0, err
 	}
