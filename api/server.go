@@ -66,6 +66,7 @@ func NewStarting(cfg Config, log *slog.Logger) (*Server, error) {
 		Timeout:     cfg.RequestTimeout,
 		BaseURL:     cfg.BaseURL,
 		GzipFrom:    cfg.GzipFrom,
+		PieceWrite:  cfg.WriteTimeout,
 		Reservation: wire.NewBudget(cfg.BodiesBytes),
 	}
 	s.http = &fasthttp.Server{

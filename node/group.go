@@ -51,6 +51,7 @@ type group struct {
 	queue   *queue
 	reads   reads
 
+	spoolers     spoolers
 	readableTerm atomic.Uint64          // term whose term-start command is applied here; 0: not leading
 	leadSince    atomic.Int64           // when it was, ns since the epoch
 	alone        atomic.Bool            // no other server is in the configuration
@@ -390,5 +391,6 @@ func (g *group) close() error {
 	g.queue.close()
 	g.running.Wait()
 	g.reads.close()
+	g.spoolers.close()
 	return err
 }

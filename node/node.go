@@ -46,6 +46,7 @@ type Node struct {
 	formed   atomic.Bool // the cluster's record is known
 	stopping atomic.Bool
 	diskFull atomic.Bool // less than Config.MinFreeBytes is left
+	backups  backups
 
 	tasks *tasks.Runner // of background work
 
@@ -191,7 +192,7 @@ func (n *Node) startReplicas(ctx, work context.Context) error {
 	if err := n.awaitPlacements(ctx); err != nil {
 		return err
 	}
-	if err := n.hostAll(ctx); err != nil {
+	if err := unlessReplaced(n.hostAll(ctx)); err != nil { // host tries again
 		return err
 	}
 	n.work.Go(func() { n.host(work) })
@@ -227,8 +228,8 @@ func (n *Node) awaitCluster(ctx context.Context) error {
 	var failed error
 	err := n.until(ctx, "the cluster's record is there", func() bool {
 		cluster, found, err := n.readCluster()
-		n.cluster, failed = cluster, err
-		return found || err != nil
+		n.cluster, failed = cluster, unlessReplaced(err)
+		return (found && err == nil) || failed != nil
 	})
 	if err = errors.Join(err, failed); err != nil {
 		return err
@@ -244,11 +245,20 @@ func (n *Node) awaitCluster(ctx context.Context) error {
 func (n *Node) awaitPlacements(ctx context.Context) error {
 	var failed error
 	err := n.until(ctx, "partitions are placed", func() bool {
-		var table []entity.Placement
-		table, failed = n.placements()
-		return len(table) > 0 || failed != nil
+		table, err := n.placements()
+		failed = unlessReplaced(err)
+		return (len(table) > 0 && err == nil) || failed != nil
 	})
 	return errors.Join(err, failed)
+}
+
+// unlessReplaced is the error of a read of the system partition, but for one that
+// a snapshot overtook: a node that has just joined is sent one while it reads.
+func unlessReplaced(err error) error {
+	if fault.Is(err, fault.NoQuorum) {
+		return nil
+	}
+	return err
 }
 
 // ID returns the node's id, kept in its data directory.

@@ -154,6 +154,7 @@ func (n *Node) services() rpc.Services {
 		Adopt:     n.serveAdopt,
 		Placed:    n.servePlaced,
 		Digest:    func(ctx context.Context, q rpc.Digest) (any, error) { return n.serveDigest(ctx, q) },
+		Spool:     n.serveSpool,
 		Report:    func() any { return n.Report() },
 		Tasks:     func() (any, error) { return n.ledTasks() },
 	}

@@ -4,6 +4,7 @@
 //
 //	identity   who this node is; written last at the first start
 //	creating   there during the first start, until the identity is
+//	unfinished there during a restore or a recovery: nothing else may be done
 //	LOCK       held while the store is open
 //	state/     state DB: what the state machines have built; no write-ahead log
 //	log/       log DB: Raft logs, votes, markers; every write synced

@@ -25,6 +25,8 @@ type Config struct {
 	FS       FS     // nil: the operating system's
 	NodeName string // must be the name in the identity on disk; empty: take that, or make one up at the first start
 	Existing bool   // refuse to create a store
+	New      *Work  // refuse any but a new one, on which this work is begun before anything else is there
+	Resume   string // name of the work that may be unfinished; others than who finishes it leave it empty
 
 	CacheBytes         int64  // block cache of both databases together
 	RowCacheBytes      int64  // values of single keys that are read often, on Go's heap; 0: none
@@ -52,13 +54,14 @@ func DefaultConfig(dir string) Config {
 
 // Names of what lies in a store's directory.
 const (
-	lockName     = "LOCK"
-	creatingName = "creating" // there during a first start only
-	identityName = "identity"
-	stateName    = "state"
-	logName      = "log"
-	marksName    = "marks"
-	spoolName    = "spool"
+	lockName       = "LOCK"
+	creatingName   = "creating" // there during a first start only
+	identityName   = "identity"
+	unfinishedName = "unfinished" // there while a restore or a recovery is under way
+	stateName      = "state"
+	logName        = "log"
+	marksName      = "marks"
+	spoolName      = "spool"
 )
 
 // Store is an open data directory. It is safe for concurrent use.
@@ -110,9 +113,17 @@ func Open(cfg Config) (_ *Store, err error) {
 	if cfg.NodeName != "" && !entity.ValidNodeName(cfg.NodeName) {
 		return nil, fmt.Errorf("a node cannot be called %q: want 1 to %d letters, digits, dots, dashes and underscores", cfg.NodeName, entity.MaxNodeName)
 	}
+	if err := s.checkFinished(); err != nil && cfg.New == nil {
+		return nil, err
+	}
 	if cfg.Existing {
 		if _, err := s.fs.Stat(s.path(identityName)); err != nil {
 			return nil, fmt.Errorf("there is no store: %w", err)
+		}
+	}
+	if cfg.New != nil {
+		if _, err := s.fs.Stat(cfg.Dir); !isNotExist(err) {
+			return nil, errors.Join(errors.New("the directory exists already"), err)
 		}
 	}
 	if err := makeDir(s.fs, cfg.Dir); err != nil {
@@ -120,6 +131,14 @@ func Open(cfg Config) (_ *Store, err error) {
 	}
 	if s.lock, err = s.fs.Lock(s.path(lockName)); err != nil {
 		return nil, fmt.Errorf("lock: is another process running on it? %w", err)
+	}
+	if cfg.New != nil {
+		err = s.Begin(*cfg.New)
+	} else {
+		err = s.checkFinished() // now that nobody else can begin anything
+	}
+	if err != nil {
+		return nil, err
 	}
 	id, found, err := readIdentity(s.fs, s.path(identityName))
 	if err != nil {

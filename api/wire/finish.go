@@ -57,6 +57,8 @@ func (r *Request) Finish(p *Reply, err error) (errorID entity.ID) {
 			r.fh.Response.Header.SetNoDefaultContentType(true)
 		}
 		r.fh.Response.SetBody(p.raw)
+	case streamReply:
+		r.sendStream(p)
 	case redirectReply:
 		r.fh.Response.SetStatusCode(p.status)
 		r.fh.Response.Header.Set("Location", p.content)

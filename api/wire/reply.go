@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 
 	"github.com/trellisdb/trellis/storage/entity"
 )
@@ -16,6 +17,7 @@ const (
 	objectReply                          // the fields alone: tokens, status
 	rawReply                             // bytes of some content type
 	redirectReply
+	streamReply // of any length, never compressed
 )
 
 // Reply is what a handler answers. The status is 200 unless the kind says
@@ -34,6 +36,7 @@ type Reply struct {
 	status   int
 	content  string // content type, or the location of a redirect
 	raw      []byte
+	stream   io.ReadCloser
 }
 
 // Entities begins the envelope of an application request about the collection

@@ -34,6 +34,7 @@ type Limits struct {
 	Timeout     time.Duration // from the first byte of the request to its reply
 	BaseURL     string        // public base URL; empty: scheme and Host of the request
 	GzipFrom    int           // replies of at least this many bytes are compressed if asked; 0: never
+	PieceWrite  time.Duration // for the client to take a piece of a stream
 	Reservation *Budget       // memory for bodies, of all connections together
 }
 

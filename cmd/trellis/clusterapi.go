@@ -12,9 +12,10 @@ import (
 	"github.com/trellisdb/trellis/storage/fault"
 )
 
-// systemRoutes answers /system/cluster/… and /system/tasks/… for the superuser,
+// systemRoutes answers /system/cluster/…, /system/tasks/… and /system/backup for the superuser,
 // and leaves the rest of /system to next.
 //
+//	GET    /system/backup                       all partitions of the cluster, as a stream
 //	GET    /system/cluster                      members, placements, how each node is
 //	GET    /system/cluster/verify/{partition}   state hashes of all replicas
 //	PUT    /system/cluster/nodes/{node}/drain   move its replicas to others
@@ -25,6 +26,9 @@ func systemRoutes(next wire.Handler, n *node.Node) wire.Handler {
 		s := req.Segments()
 		if len(s) > 0 && strings.EqualFold(s[0], "tasks") && req.Principal.Kind == auth.Superuser {
 			return tasksRoute(req, n, s[1:])
+		}
+		if len(s) == 1 && s[0] == "backup" && req.Principal.Kind == auth.Superuser {
+			return sendBackup(req, n)
 		}
 		if len(s) == 0 || !strings.EqualFold(s[0], "cluster") || req.Principal.Kind != auth.Superuser {
 			return next(req)

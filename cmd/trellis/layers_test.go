@@ -29,6 +29,7 @@ var layers = map[string][]string{
 
 	// Pure: functions of their arguments, no disk, no clock, no goroutine.
 	"storage/keys":    vocabulary(),
+	"storage/archive": vocabulary(),
 	"query/ql":        vocabulary(),
 	"query/cursor":    vocabulary(),
 	"raftfsm/command": vocabulary(),
@@ -41,7 +42,7 @@ var layers = map[string][]string{
 	"index":   {"storage/..."},
 	"query":   {"query/...", "index", "storage/..."},
 
-	"raftfsm":           {"raftfsm/command", "index", "storage/..."},
+	"raftfsm":           {"raftfsm/command", "raftfsm/raftlog", "index", "storage/..."},
 	"raftfsm/raftlog":   {"raftfsm/command", "storage/..."},
 	"raftfsm/transport": vocabulary(),
 
@@ -51,6 +52,7 @@ var layers = map[string][]string{
 	"node/gossip":   vocabulary(),
 	"node/rpc":      {"raftfsm/command", "storage/entity", "storage/fault"},
 	"node/tasks":    {"raftfsm/command", "query/...", "storage/..."},
+	"node/rescue":   {"raftfsm", "raftfsm/raftlog", "storage/..."},
 
 	"api/wire":        vocabulary("api/auth", "api/inflect"),
 	"api/directory":   front(),

@@ -54,6 +54,7 @@ type Services struct {
 	Digest    func(ctx context.Context, q Digest) (any, error)
 	Report    func() any          // the node's own view of itself, as JSON
 	Tasks     func() (any, error) // background tasks of what the node leads, as JSON
+	Spool     func(ctx context.Context, p entity.Partition) (Spooled, error)
 }
 
 // Paths of the calls.
@@ -92,6 +93,7 @@ func NewServer(services Services, log *slog.Logger) *Server {
 	r.POST(pathAdopt, answer(s, func(ctx context.Context, a Adopt) (struct{}, error) { return struct{}{}, services.Adopt(ctx, a) }))
 	r.POST(pathPlaced, answer(s, services.Placed))
 	r.POST(pathDigest, answer(s, services.Digest))
+	r.POST(pathSpool, s.spool)
 	r.POST(pathReport, answer(s, func(context.Context, struct{}) (any, error) { return services.Report(), nil }))
 	r.POST(pathTasks, answer(s, func(context.Context, struct{}) (any, error) { return services.Tasks() }))
 	s.http = &fasthttp.Server{
@@ -184,16 +186,21 @@ func answer[Q, A any](s *Server, serve func(context.Context, Q) (A, error)) fast
 		defer cancel()
 		a, err := serve(ctx, q)
 		if err != nil {
-			var f *fault.Error
-			if !errors.As(err, &f) {
-				f = fault.New(fault.Uncaught, "%v", err)
-			}
-			fh.SetStatusCode(statusFault)
-			encode(fh, wireFault{f.Code, f.Message})
+			refuse(fh, err)
 			return
 		}
 		encode(fh, a)
 	}
+}
+
+// refuse answers with a fault.
+func refuse(fh *fasthttp.RequestCtx, err error) {
+	var f *fault.Error
+	if !errors.As(err, &f) {
+		f = fault.New(fault.Uncaught, "%v", err)
+	}
+	fh.SetStatusCode(statusFault)
+	encode(fh, wireFault{f.Code, f.Message})
 }
 
 func encode(fh *fasthttp.RequestCtx, v any) {
@@ -206,18 +213,22 @@ func encode(fh *fasthttp.RequestCtx, v any) {
 }
 
 // Client calls one other node. It is safe for concurrent use.
-type Client struct{ http *fasthttp.HostClient }
+type Client struct {
+	http *fasthttp.HostClient
+	dial func() (net.Conn, error)
+}
 
 // NewClient makes a client of the node that dial connects to. Close ends its
 // idle connections.
 func NewClient(dial func(ctx context.Context) (net.Conn, error), dialTimeout time.Duration) *Client {
-	return &Client{http: &fasthttp.HostClient{
-		Addr: "peer",
-		DialTimeout: func(string, time.Duration) (net.Conn, error) {
-			ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
-			defer cancel()
-			return dial(ctx)
-		},
+	connect := func() (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+		defer cancel()
+		return dial(ctx)
+	}
+	return &Client{dial: connect, http: &fasthttp.HostClient{
+		Addr:                      "peer",
+		DialTimeout:               func(string, time.Duration) (net.Conn, error) { return connect() },
 		MaxConns:                  256,
 		MaxIdleConnDuration:       30 * time.Second,
 		MaxIdemponentCallAttempts: 1,

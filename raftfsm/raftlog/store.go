@@ -125,7 +125,7 @@ func (s *Store) Set(key, value []byte) error {
 // term's), and the first term of a bootstrap (else the node is neither empty
 // nor configured).
 func (s *Store) SetUint64(key []byte, value uint64) error {
-	kv := storage.KV{Key: append([]byte(nil), key...), Value: binary.BigEndian.AppendUint64(nil, value)}
+	kv := kvUint64(string(key), value)
 	if string(key) == keyLastVoteTerm {
 		s.hold(kv)
 		return nil
@@ -145,6 +145,10 @@ func (s *Store) SetUint64(key []byte, value uint64) error {
 		}
 	}
 	return s.log.SetStable(s.partition, append(s.takeHeld(), kv)...)
+}
+
+func kvUint64(key string, value uint64) storage.KV {
+	return storage.KV{Key: []byte(key), Value: binary.BigEndian.AppendUint64(nil, value)}
 }
 
 func (s *Store) hold(kv storage.KV) {

@@ -158,6 +158,11 @@ func AppendNode(dst []byte, name string) []byte {
 	return append(appendApp(dst, entity.System, entity.NoApp, metaNode), name...)
 }
 
+// NodeRange bounds the keys of AppendNode.
+func NodeRange() (lower, upper []byte) {
+	return rangeOf(appendApp(nil, entity.System, entity.NoApp, metaNode))
+}
+
 // IsNode reports whether a key is one of AppendNode.
 func IsNode(k []byte) bool {
 	prefix := appendApp(nil, entity.System, entity.NoApp, metaNode)
