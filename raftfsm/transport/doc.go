@@ -36,6 +36,6 @@
 //
 // It does not authenticate peers and does not share a port between partitions:
 // that is the business of the raft.StreamLayer it is given. Dial gets the
-// resolved address. TCP is such a layer with a port of its own, Alone one for
-// a cluster of one, which listens nowhere.
+// resolved address. Alone is such a layer for a cluster of one, which listens
+// nowhere.
 package transport

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -10,34 +9,6 @@ import (
 
 	"github.com/hashicorp/raft"
 )
-
-// unacknowledged is how long sent bytes may stay unacknowledged before the
-// connection counts as broken, where the system can be told.
-const unacknowledged = 2 * time.Second
-
-// TCP is a stream layer with a port of its own.
-type TCP struct {
-	net.Listener
-	dialer net.Dialer
-}
-
-// ListenTCP opens a port. The caller owns the layer until a transport is
-// started with it.
-func ListenTCP(ctx context.Context, address string) (*TCP, error) {
-	setup := net.ListenConfig{Control: limitUnacknowledged}
-	l, err := setup.Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("listen for raft peers at %s: %w", address, err)
-	}
-	return &TCP{Listener: l, dialer: net.Dialer{Control: limitUnacknowledged}}, nil
-}
-
-// Dial implements raft.StreamLayer.
-func (l *TCP) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	return l.dialer.DialContext(ctx, "tcp", string(address))
-}
 
 // Alone is the stream layer of a cluster of one: nobody can connect, and there
 // is nobody to dial.
