@@ -83,11 +83,16 @@ func openStore(path string, fault Fault) (*store, error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	if err := s.replay(old); err != nil {
+	// A kill can cut the write of the last line short; nobody was told that it is there, and the next line must not follow it.
+	whole := old[:bytes.LastIndexByte(old, '\n')+1]
+	if err := s.replay(whole); err != nil {
 		return nil, err
 	}
 	s.journal, err = os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	return s, err
+	if err != nil {
+		return nil, err
+	}
+	return s, s.journal.Truncate(int64(len(whole)))
 }
 
 // replay applies the journal; a damaged one is an error.
