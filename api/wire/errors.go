@@ -50,6 +50,12 @@ func rowOf(code fault.Code) (row, bool) {
 		return row{501, "org.apache.commons.lang.NotImplementedException", 0}, true
 	case fault.QueryParse:
 		return row{400, "org.apache.usergrid.persistence.index.exceptions.QueryParseException", 0}, true
+	case fault.QueryToken:
+		return row{400, "org.apache.usergrid.persistence.index.exceptions.QueryTokenException", 0}, true
+	case fault.TooManyDirect:
+		return row{400, "org.apache.usergrid.persistence.index.exceptions.TooManyDirectEntitiesException", 0}, true
+	case fault.QueryTooCostly:
+		return row{400, "org.apache.usergrid.persistence.index.exceptions.QueryAnalyzerException", 0}, true
 	case fault.TooManyRequests:
 		return row{429, rest + "TooManyRequestsException", 1}, true
 	case fault.UnsupportedRest:
