@@ -47,6 +47,16 @@ type PropertyID uint32
 // of addition, and the short id in index keys. Zero is no entity.
 type Seq uint64
 
+// VerbID is the number of a connection's verb within its application.
+type VerbID uint32
+
+// End is an entity as connections know it: they outlive its names, and hold
+// no longer than the entity itself, since no other ever gets its number.
+type End struct {
+	Collection CollectionID
+	Seq        Seq
+}
+
 // ID is a UUID. Its zero value is no entity.
 type ID [16]byte
 

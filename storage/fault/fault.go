@@ -34,7 +34,7 @@ const (
 	QueryParse        Code = "query_parse"       // query text breaks the grammar
 	QueryToken        Code = "query_token"       // query text holds a character or string that is no token
 	TooManyDirect     Code = "too_many_direct_entities"
-	QueryTooCostly    Code = "query_too_costly" // a query would look at more keys than it may
+	QueryTooCostly    Code = "query_too_costly"  // a query would look at more keys than it may
 	TooManyRequests   Code = "too_many_requests" // throttled
 	UnsupportedRest   Code = "unsupported_rest_operation"
 	UnsupportedAction Code = "unsupported_service_operation"

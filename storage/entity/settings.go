@@ -1,0 +1,74 @@
+package entity
+
+import "strings"
+
+// Settings are what a collection was told about its indexes, and what its
+// entities are indexed by: an entity's record names the plan of its entries, so
+// a change of settings is complete once no entity names an older plan.
+type Settings struct {
+	Plan  IndexPlan   // of entities written from now on
+	Older []IndexPlan // of entities not indexed anew yet, oldest first
+
+	// What is kept for clients to read again.
+	Declared         bool   // settings were set, and not deleted since
+	Updated          int64  // when, ms since the epoch
+	UpdatedBy        string // e-mail of an admin, or the kind of credentials
+	Reindexed        int64  // when indexing anew was last asked for, ms since the epoch; 0: never
+	QueueIndex       string
+	IndexConsistency string
+	Region           string
+}
+
+// FirstPlan is the generation of the plan of a collection without settings: every
+// property is indexed. Generation 0 is that of entities written before there were
+// indexes: they have none.
+const FirstPlan = 1
+
+// MaxPlans is how many older plans a collection may have before its settings cannot
+// be changed until a re-index has come further.
+const MaxPlans = 16
+
+// IndexPlan says which entries an entity has. Plans do not change: other settings
+// are another plan.
+type IndexPlan struct {
+	Generation uint32
+	All        bool     // every property
+	Fields     []string // if not All: these, folded, and what lies below them
+	Composites []Composite
+}
+
+// Composite is a declared composite index. Its number is never used again in the
+// collection.
+type Composite struct {
+	Number uint32
+	Keys   []CompositeKey // 2 to 4
+}
+
+// CompositeKey is a property of a composite index and its direction.
+type CompositeKey struct {
+	Property string // folded
+	Desc     bool
+}
+
+// Covers reports whether the plan indexes the property at a folded path: uuid,
+// type, name, created and modified always, others as the settings say.
+func (p *IndexPlan) Covers(path string) bool {
+	switch path {
+	case "uuid", "type", "name", "created", "modified":
+		return true
+	}
+	if p.All {
+		return true
+	}
+	for _, field := range p.Fields {
+		if rest, ok := strings.CutPrefix(path, field); ok && (rest == "" || rest[0] == '.') {
+			return true
+		}
+	}
+	return false
+}
+
+// Defaults returns the settings of a collection that has none.
+func Defaults() Settings {
+	return Settings{Plan: IndexPlan{Generation: FirstPlan, All: true}}
+}
