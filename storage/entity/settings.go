@@ -32,6 +32,7 @@ const MaxPlans = 16
 // are another plan.
 type IndexPlan struct {
 	Generation uint32
+	None       bool     // nothing: a query with conditions or an order finds no entity of the collection
 	All        bool     // every property
 	Fields     []string // if not All: these, folded, and what lies below them
 	Composites []Composite
@@ -51,8 +52,12 @@ type CompositeKey struct {
 }
 
 // Covers reports whether the plan indexes the property at a folded path: uuid,
-// type, name, created and modified always, others as the settings say.
+// type, name, created and modified always, unless nothing is, others as the
+// settings say.
 func (p *IndexPlan) Covers(path string) bool {
+	if p.None {
+		return false
+	}
 	switch path {
 	case "uuid", "type", "name", "created", "modified":
 		return true
