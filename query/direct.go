@@ -41,10 +41,16 @@ func (s *search) direct() {
 		}
 		seen[e.Seq] = true
 		if !s.emit(s.req.From.ID, &e, 0, NoDistance) {
-			s.more = false
+			s.tooLarge()
 			return
 		}
 	}
+}
+
+// tooLarge ends a search for named entities that are more than a page can hold: there is
+// no cursor to go on with.
+func (s *search) tooLarge() {
+	s.fail(fault.New(fault.QueryTooCostly, "the entities named are larger than %d bytes together: name fewer", s.cfg.PageBytes))
 }
 
 // named returns the entity of the collection that a target names.
@@ -98,7 +104,7 @@ func (s *search) directEdges(targets []string) {
 		seen[edge.far] = true
 		e, ok := s.get(edge.far)
 		if ok && !s.emit(edge.far.Collection, &e, edge.eseq, NoDistance) {
-			s.more = false
+			s.tooLarge()
 			return
 		}
 	}

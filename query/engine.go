@@ -34,7 +34,8 @@ func New(cfg Config) *Engine { return &Engine{cfg: cfg} }
 // not one of this request, fault.QueryTooCostly for a query that would examine too many
 // keys, fault.Timeout if the context ends.
 func (e *Engine) Run(ctx context.Context, v *storage.View, req *Request) (page *Page, err error) {
-	s := &search{cfg: &e.cfg, view: v, req: req, meter: meter{ctx: ctx, limit: e.cfg.MaxKeys}}
+	asked := *req
+	s := &search{cfg: &e.cfg, view: v, req: &asked, meter: meter{ctx: ctx, limit: e.cfg.MaxKeys}}
 	defer func() {
 		if closed := s.close(); err == nil && closed != nil {
 			page, err = nil, closed
@@ -75,6 +76,9 @@ type search struct {
 	more  bool // at least one more entity matches
 	arena arena
 	plan  *Plan
+
+	entities           *scan  // that fetch steps along
+	key, record, place []byte // scratch
 }
 
 // fail notes an error, if it is one, and reports whether the search has failed.
