@@ -8,7 +8,7 @@ type Query struct {
 	Columns []Column // of the projection; none: *
 	Labeled bool     // the projection renames: select {label: property}
 	Where   Node     // nil: every entity
-	Direct  []string // targets of "direct": names as written, or UUIDs; then Where and Order are empty
+	Direct  []string // targets of "direct": names as written, UUIDs in lower case; then Where and Order are empty
 	Order   []SortKey
 }
 
