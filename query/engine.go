@@ -97,7 +97,7 @@ func (s *search) close() (err error) {
 	return err
 }
 
-// run answers the request into rows.
+// run answers the request into rows. With a limit of 0 it only plans.
 func (s *search) run() {
 	switch {
 	case s.req.Query != nil && s.req.Query.Direct != nil:

@@ -5,6 +5,7 @@ import (
 
 	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
+	"github.com/trellisdb/trellis/storage/fault"
 )
 
 func readSettings(_ storage.Reader, _ entity.AppID, _ entity.CollectionID) (entity.Settings, error) {
@@ -14,4 +15,6 @@ func readSettings(_ storage.Reader, _ entity.AppID, _ entity.CollectionID) (enti
 // lend returns a string that shares the bytes of b. It holds until they change.
 func lend(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-func (s *search) tooCostly() error { return s.err }
+func (s *search) tooCostly() error {
+	return fault.New(fault.QueryTooCostly, "the query would examine more than %d keys", s.cfg.MaxKeys)
+}
