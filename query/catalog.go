@@ -14,6 +14,7 @@ type catalog struct {
 	known    map[string]*property
 	counted  bool
 	size     uint64
+	scan     *scan // of whatever is collected
 }
 
 // property is what is known of the indexes of one property.
@@ -53,10 +54,7 @@ func (c *catalog) property(name string) *property {
 	}
 	p := &property{name: name, covered: c.settings.Plan.Covers(name)}
 	c.known[name] = p
-	p.usable = p.covered
-	for i := range c.settings.Older {
-		p.usable = p.usable && c.settings.Older[i].Covers(name)
-	}
+	p.usable = c.settings.Usable(name)
 	if p.usable {
 		var err error
 		p.id, p.named, err = storage.PropertyID(c.s.view, c.s.req.App, c.c, name)
@@ -96,22 +94,9 @@ func (c *catalog) entities() uint64 {
 func (c *catalog) composites() (list []*entity.Composite) {
 	for i := range c.settings.Plan.Composites {
 		x := &c.settings.Plan.Composites[i]
-		usable := true
-		for j := range c.settings.Older {
-			usable = usable && hasComposite(&c.settings.Older[j], x.Number)
-		}
-		if usable {
+		if c.settings.Ready(x) {
 			list = append(list, x)
 		}
 	}
 	return list
-}
-
-func hasComposite(plan *entity.IndexPlan, number uint32) bool {
-	for i := range plan.Composites {
-		if plan.Composites[i].Number == number {
-			return plan.Indexes()
-		}
-	}
-	return false
 }

@@ -2,6 +2,7 @@ package query
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/trellisdb/trellis/index"
 	"github.com/trellisdb/trellis/query/ql"
@@ -298,7 +299,6 @@ func isCut(form []byte) bool { return form[0] == keys.ClassString && form[len(fo
 func (c *catalog) matching(p *property, prefix []byte, text string) *term {
 	pattern := ql.NewPattern(text)
 	head := pattern.Prefix()
-	begin := len(keys.AppendPrefix(nil, head))
 	l := &leaf{index: p.name, property: p}
 	bounds := func(prefix []byte, descending bool) keyRange {
 		key := keys.AppendPrefix(bytes.Clone(prefix), head)
@@ -308,9 +308,9 @@ func (c *catalog) matching(p *property, prefix []byte, text string) *term {
 		return keyRange{lower: key, upper: keys.Successor(key)}
 	}
 	l.ranges = []keyRange{bounds(prefix, false)}
-	if text == head+"*" && begin <= len(head)+1+bytes.Count([]byte(head), []byte{0}) && begin <= keys.MaxValue+1 {
+	if text == head+"*" {
 		l.bounds = bounds
-		l.loose = begin > keys.MaxValue-3 // the end of a head that long may be cut
+		l.loose = len(head)+strings.Count(head, "\x00") > keys.MaxValue
 		return &term{kind: inRanges, leaf: l}
 	}
 	l.property = nil
@@ -463,4 +463,3 @@ func (c *catalog) circle(p *property, n *ql.Within, meters float64) *leaf {
 	}
 	return l
 }
-
