@@ -14,7 +14,9 @@ type set struct {
 	index    string
 }
 
-func (c *set) rows() rows { return &list{ranks: c.ranks, index: c.index, examined: c.examined} }
+func (c *set) rows() rows {
+	return &list{ranks: c.ranks, index: c.index, size: len(c.ranks), examined: c.examined}
+}
 
 // collector reads sets from indexes.
 type collector struct {

@@ -38,7 +38,7 @@ func (p *planner) follow(w *ordered, in *set, tries int) bool {
 	if s.err == nil && f.gaveUp {
 		return false
 	}
-	p.followed(f)
+	s.explain(f.step)
 	if s.err == nil && s.req.Limit > 0 {
 		s.emitItems(f.items)
 	}

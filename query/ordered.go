@@ -101,8 +101,7 @@ func (p *planner) refine(found *set, factors []*term) *set {
 // topOf fetches all of a set and emits the first of those that match.
 func (p *planner) topOf(found *set) {
 	s := p.s
-	plan := found.rows().explain()
-	defer func() { p.sorted(plan) }()
+	defer s.explain(func() *Plan { return over("sort", filtered(found.rows().explain(), true)) })
 	if s.req.Limit == 0 {
 		return
 	}

@@ -42,7 +42,7 @@ func (s *search) collection() {
 	}
 	l := s.lens(s.req.From.ID)
 	if l == nil || l.blind {
-		s.explain(&Plan{Kind: "nothing", Detail: "the collection has no indexes"})
+		s.explain(func() *Plan { return &Plan{Kind: "nothing", Detail: "the collection has no indexes"} })
 		return
 	}
 	c := s.newCatalog(s.req.From.ID)
@@ -53,7 +53,7 @@ func (s *search) collection() {
 	p := &planner{s: s, c: c, l: l}
 	switch root.kind {
 	case nothing:
-		s.explain(&Plan{Kind: "nothing"})
+		s.explain(func() *Plan { return &Plan{Kind: "nothing"} })
 		return
 	case everything:
 	case allOf:
@@ -208,7 +208,7 @@ func (p *planner) take(m *merge, from uint64, tries int) (next uint64, done bool
 	if len(m.in) == 1 && len(m.out) == 0 {
 		r = m.in[0]
 	}
-	defer func() { p.explain(r.explain(), m.exact) }()
+	defer s.explain(func() *Plan { return filtered(r.explain(), !m.exact) })
 	if s.req.Limit == 0 {
 		return 0, true
 	}

@@ -220,6 +220,9 @@ func (m maker) ordering(most int) string {
 
 // query is the text of a random query.
 func (m maker) query(k *kind) string {
+	if m.one(3) && len(k.settings.Plan.Composites) > 0 {
+		return m.likeComposite(k)
+	}
 	text := "select *"
 	if !m.one(6) {
 		text += " where " + m.condition(k, m.IntN(4))
@@ -244,6 +247,78 @@ func (m maker) fill(k *kind, n int) {
 			}
 		}
 	})
+}
+
+// tune makes the engine choose among plans at random.
+func (m maker) tune(w *world) {
+	w.engine.tune = tuning{probe: pick(m, 0, 0, 4, 128), trial: pick(m, -1<<20, -1<<20, 4, 256), streams: pick(m, 0, 2, 32)}
+	w.engine.cfg.MaxSet = pick(m, 0, 30, 50_000)
+}
+
+// settle changes the settings of a collection, or not, and indexes all of it anew, or not.
+func (m maker) settle(k *kind) {
+	if m.one(2) {
+		return
+	}
+	plan := entity.IndexPlan{All: true}
+	switch m.IntN(8) {
+	case 0:
+		plan = entity.IndexPlan{None: true}
+	case 1, 2:
+		plan = entity.IndexPlan{Fields: []string{"status", "n", pick(m, "o", "o.x", "a"), pick(m, "loc", "s")}}
+	}
+	for range m.IntN(4) {
+		plan.Composites = append(plan.Composites, m.composite(len(plan.Composites), k))
+	}
+	if plan.None {
+		plan.Composites = nil
+	}
+	k.w.commit(func(b *storage.Batch) { k.set(b, plan) })
+	if !m.one(4) {
+		k.settle()
+	}
+}
+
+func (m maker) composite(n int, k *kind) entity.Composite {
+	x := entity.Composite{Number: uint32(int(k.settings.Plan.Generation)*10 + n)}
+	for _, i := range m.Perm(7)[:2+m.IntN(3)] {
+		x.Keys = append(x.Keys, entity.CompositeKey{Property: []string{"status", "n", "a", "created", "modified", "uuid", "b"}[i], Desc: m.one(2)})
+	}
+	return x
+}
+
+// likeComposite is a query that a composite index of the collection helps with.
+func (m maker) likeComposite(k *kind) string {
+	x := pick(m, k.settings.Plan.Composites...)
+	n := m.IntN(len(x.Keys))
+	var conditions, order []string
+	for _, key := range x.Keys[:n] {
+		if key.Property != "created" && key.Property != "modified" && key.Property != "uuid" {
+			conditions = append(conditions, key.Property+" = "+pick(m, m.literal(key.Property, k), "'open'", "1"))
+		}
+	}
+	reverse := m.one(2)
+	for _, key := range x.Keys[n : n+1+m.IntN(len(x.Keys)-n)] {
+		order = append(order, key.Property+map[bool]string{true: " desc", false: ""}[key.Desc != reverse])
+		if m.one(6) {
+			conditions = append(conditions, key.Property+pick(m, " > ", " <= ", " = ")+m.literal(key.Property, k))
+		}
+	}
+	if m.one(4) {
+		conditions = append(conditions, m.condition(k, 1))
+	}
+	text := "select *"
+	if len(conditions) > 0 {
+		text += " where " + strings.Join(conditions, " and ")
+	}
+	if m.one(8) {
+		return text
+	}
+	text += " order by " + strings.Join(order, ", ")
+	if m.one(4) {
+		text += pick(m, ", serial", ", s desc")
+	}
+	return text
 }
 
 func (m maker) add(b *storage.Batch, k *kind) *doc {
@@ -298,7 +373,9 @@ func TestRandomQueries(t *testing.T) {
 		w := newWorld(t)
 		k := w.kind("things", "thing")
 		other := w.kind("others", "other")
+		m.settle(k)
 		m.fill(k, 40+m.IntN(60))
+		m.settle(k)
 		m.fill(other, 10)
 		near := k.end(k.sorted()[0])
 		w.commit(func(b *storage.Batch) {
@@ -321,9 +398,10 @@ func TestRandomQueries(t *testing.T) {
 				req.Edges = &Edges{Near: near, Direction: pick(m, keys.Outbound, keys.Inbound), Collection: w.collection,
 					Verbs: pick(m, []entity.VerbID{1}, []entity.VerbID{2, 1}, []entity.VerbID{1, 2, 3, 3}), Only: pick(m, 0, 0, k.id)}
 			}
+			m.tune(w)
 			text := m.query(k)
 			req.Query = must(t, text)
-			w.compare(m, req, fmt.Sprintf("seed %d: %s (%+v)", seed, text, req.Edges))
+			w.compare(m, req, fmt.Sprintf("seed %d: %s (%+v)", seed, text, w.engine.tune))
 		}
 	}
 }
