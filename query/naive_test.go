@@ -315,8 +315,15 @@ func (w *world) naive(req *Request, plan func(*kind) *entity.IndexPlan) []candid
 		}
 		found = append(found, c)
 	}
-	oldest := len(q.Order) == 0 && (req.OldestFirst || len(near) > 0)
-	slices.SortFunc(found, func(a, b candidate) int {
+	slices.SortFunc(found, naiveOrder(req))
+	return found
+}
+
+// naiveOrder compares what matches a request.
+func naiveOrder(req *Request) func(a, b candidate) int {
+	q := req.Query
+	oldest := len(q.Order) == 0 && (req.OldestFirst || len(q.Near()) > 0)
+	return func(a, b candidate) int {
 		for i := range a.keys {
 			if c := a.keys[i].compare(b.keys[i], i < len(q.Order) && q.Order[i].Desc); c != 0 {
 				return c
@@ -327,8 +334,7 @@ func (w *world) naive(req *Request, plan func(*kind) *entity.IndexPlan) []candid
 			return -c
 		}
 		return c
-	})
-	return found
+	}
 }
 
 func (c *candidate) added() entity.Seq {

@@ -139,7 +139,7 @@ func (p *planner) stream(t *term) (r rows, exact, ok bool) {
 		p.streams++
 		return p.s.newStream("run", t.leaf.index, t.leaf.run), !t.leaf.loose, true
 	case listed:
-		return &list{ranks: t.leaf.ranks, index: t.leaf.index}, true, true
+		return &list{ranks: t.leaf.ranks, index: t.leaf.index, size: len(t.leaf.ranks)}, true, true
 	case anyOf:
 		before := p.streams
 		var in []rows
