@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/trellisdb/trellis/query/ql"
+	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
 )
@@ -48,8 +49,8 @@ func (s *search) advice() string {
 
 // unfinished returns a property of the condition or the order whose index is not complete.
 func (s *search) unfinished(condition ql.Node) string {
-	c := s.newCatalog(s.req.From.ID)
-	if c == nil {
+	settings, err := storage.ReadSettings(s.view, s.req.App, s.req.From.ID)
+	if err != nil {
 		return ""
 	}
 	names := propertiesOf(nil, condition)
@@ -57,7 +58,7 @@ func (s *search) unfinished(condition ql.Node) string {
 		names = append(names, key.property)
 	}
 	for _, name := range names {
-		if c.settings.Plan.Covers(name) && !c.settings.Usable(name) {
+		if settings.Plan.Covers(name) && !settings.Usable(name) {
 			return name
 		}
 	}

@@ -63,9 +63,21 @@ func (p *planner) inOrder() {
 	case found != nil:
 		w = p.bestWalk()
 		p.follow(w, p.refine(found, factors), unlimited)
+	case w != nil && p.follow(p.bestWalk(), nil, p.walkTries()) || s.err != nil:
 	default:
 		s.scanForTop(p.l)
 	}
+}
+
+// walkTries returns how many entities a walk may try before it is cheaper to look at all
+// of them in the order they are stored in. To try one costs about five times as much that
+// way. A collection too large to be looked at leaves only the walk.
+func (p *planner) walkTries() int {
+	n := p.c.entities()
+	if n > uint64(p.s.cfg.MaxKeys-p.s.meter.examined) {
+		return unlimited
+	}
+	return int(n/10) * p.s.tune.patience
 }
 
 // fewEnough reports whether it is cheaper to fetch all of a set than to walk until enough

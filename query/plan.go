@@ -12,9 +12,12 @@ type tuning struct {
 	probe   int // keys that are read to see whether a set is small
 	trial   int // entities that are tried before another plan is looked for
 	streams int // runs that are merged at once
+	// patience says how much longer than a trial a walk goes on if nothing else helps: 0,
+	// not at all.
+	patience int
 }
 
-func defaultTuning() tuning { return tuning{probe: 128, trial: 256, streams: 32} }
+func defaultTuning() tuning { return tuning{probe: 128, trial: 64, streams: 32, patience: 1} }
 
 // planner answers a query over a collection by its indexes.
 //
@@ -45,10 +48,7 @@ func (s *search) collection() {
 		s.explain(func() *Plan { return &Plan{Kind: "nothing", Detail: "the collection has no indexes"} })
 		return
 	}
-	c := s.newCatalog(s.req.From.ID)
-	if c == nil {
-		return
-	}
+	c := s.newCatalog(l.settings)
 	root := c.term(condition)
 	p := &planner{s: s, c: c, l: l}
 	switch root.kind {
@@ -82,7 +82,7 @@ func conditionOf(q *ql.Query) ql.Node {
 const unlimited = int(^uint(0) >> 1)
 
 // trial returns how many entities a plan may try while there are others.
-func (p *planner) trial() int { return p.s.tune.trial + 8*p.s.req.Limit }
+func (p *planner) trial() int { return p.s.tune.trial + 4*p.s.req.Limit }
 
 // merge is what can be merged of a condition.
 type merge struct {
@@ -235,7 +235,7 @@ func (p *planner) take(m *merge, from uint64, tries int) (next uint64, done bool
 // takeExact emits rows without a look at what they are.
 func (p *planner) takeExact(r rows, from uint64) {
 	s := p.s
-	var items []item
+	items := make([]item, 0, min(s.req.Limit+1, mostFetch))
 	for at, ok := r.seek(from); ok; at, ok = r.seek(at + 1) {
 		items = append(items, p.item(at))
 		if len(items) > s.req.Limit || at == ^uint64(0) {

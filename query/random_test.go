@@ -251,7 +251,7 @@ func (m maker) fill(k *kind, n int) {
 
 // tune makes the engine choose among plans at random.
 func (m maker) tune(w *world) {
-	w.engine.tune = tuning{probe: pick(m, 0, 0, 4, 128), trial: pick(m, -1<<20, -1<<20, 4, 256), streams: pick(m, 0, 2, 32)}
+	w.engine.tune = tuning{probe: pick(m, 0, 0, 4, 128), trial: pick(m, -1<<20, -1<<20, 4, 256), streams: pick(m, 0, 2, 32), patience: pick(m, 0, 1)}
 	w.engine.cfg.MaxSet = pick(m, 0, 30, 50_000)
 }
 

@@ -316,16 +316,25 @@ func (c *catalog) matching(p *property, prefix []byte, text string) *term {
 	l.property = nil
 	l.loose = true // until it has been seen that no entry is cut
 	l.test = func(key, _ []byte) verdict {
-		v, cut, ok := keys.DecodeValue(key[len(prefix) : len(key)-8])
-		switch {
-		case !ok || cut:
-			return perhaps
-		case pattern.Match(v.String):
-			return yes
-		}
-		return no
+		return matches(&pattern, key[len(prefix)+1:len(key)-8])
 	}
 	return &term{kind: inRanges, leaf: l}
+}
+
+// matches says whether a pattern matches the string of a form, without its class. Of what
+// is cut, or has zeros in it, the entity must tell.
+func matches(pattern *ql.Pattern, form []byte) verdict {
+	if len(form) < 2 || form[len(form)-1] == cutEnd {
+		return perhaps
+	}
+	text := form[:len(form)-2]
+	switch {
+	case bytes.IndexByte(text, 0) >= 0:
+		return perhaps
+	case pattern.Match(lend(text)):
+		return yes
+	}
+	return no
 }
 
 // ofType decides a comparison with the type, which all entities share.
@@ -419,14 +428,7 @@ func (c *catalog) wordsLike(p *property, prefix []byte, text string) *term {
 	lower := keys.AppendWordPrefix(bytes.Clone(prefix), pattern.Prefix())
 	l := &leaf{index: p.name + " words", ranges: []keyRange{{lower: lower, upper: keys.Successor(lower)}}, loose: true}
 	l.test = func(key, _ []byte) verdict {
-		word := key[len(prefix) : len(key)-8]
-		switch {
-		case word[len(word)-1] == cutEnd || bytes.IndexByte(word[:len(word)-2], 0) >= 0:
-			return perhaps
-		case pattern.Match(lend(word[:len(word)-2])):
-			return yes
-		}
-		return no
+		return matches(&pattern, key[len(prefix):len(key)-8])
 	}
 	return &term{kind: inRanges, leaf: l}
 }
