@@ -56,7 +56,7 @@ func samples() []Command {
 		PurgeApplication{},
 		ForgetApplication{Application: idOf(2)},
 		ExpireTokens{Before: 77, Tokens: []TokenRef{{App: 16, Hash: [32]byte{1}}, {App: 300, Hash: [32]byte{31: 2}}}},
-		PutSettings{Collection: "items", Task: idOf(6), Replace: true, By: "ann@example.test", Fields: &Fields{List: []string{"year", "one.key"}},
+		PutSettings{Collection: "items", Task: idOf(6), Replace: true, By: "ann@example.test", Fields: &Fields{List: []string{"year", "one.key"}, Declared: []string{"email"}},
 			Composites: &[][]entity.CompositeKey{{{Property: "status"}, {Property: "created", Desc: true}}}, QueueIndex: &queue, Region: &region},
 		PutSettings{Collection: "items", Fields: &Fields{All: true, None: true}},
 		PutSettings{Collection: "items", IndexConsistency: &queue},
