@@ -48,6 +48,9 @@ type Machine struct {
 	last   uint64 // index of the entry being applied, or of the last one applied
 	window window
 	names  names
+	// maxApply is from how many bytes on a batch is committed before its last entry:
+	// what a command adds to the indexes can be many times as long as the command.
+	maxApply int
 
 	// Reused from command to command.
 	decoder command.Decoder
@@ -79,7 +82,7 @@ func Open(cfg Config) (*Machine, error) {
 	if cfg.DedupEntries == 0 {
 		cfg.DedupEntries = DefaultDedupEntries
 	}
-	m := &Machine{cfg: cfg, log: cfg.Log}
+	m := &Machine{cfg: cfg, log: cfg.Log, maxApply: 64 << 20}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
@@ -145,6 +148,11 @@ func (m *Machine) ApplyBatch(entries []*raft.Log) []any {
 			return m.halt(len(entries), fmt.Errorf("partition %d: apply log entry %d: %w", m.cfg.Partition, entry.Index, err))
 		}
 		responses[i] = outcomes
+		if m.batch.Size() > m.maxApply {
+			if err := m.commit(); err != nil {
+				return m.halt(len(entries), fmt.Errorf("partition %d: commit up to log entry %d: %w", m.cfg.Partition, m.last, err))
+			}
+		}
 	}
 	if m.last == before {
 		return responses
@@ -312,6 +320,16 @@ func (m *Machine) dispatch(cmd *command.Command) (result, error) {
 		return m.forgetApplication(cmd, &op)
 	case command.ExpireTokens:
 		return m.expireTokens(&op)
+	case command.PutSettings:
+		return m.putSettings(cmd, &op)
+	case command.ClearSettings:
+		return m.clearSettings(cmd, &op)
+	case command.Reindex:
+		return m.reindex(cmd, &op)
+	case command.ReindexStep:
+		return m.reindexStep(cmd, &op)
+	case command.ClearStep:
+		return m.clearStep(cmd, &op)
 	}
 	return result{}, fmt.Errorf("no way to apply a %T", cmd.Op)
 }

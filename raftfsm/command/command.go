@@ -61,6 +61,11 @@ const (
 	KindPurgeApplication   Kind = 25
 	KindForgetApplication  Kind = 26
 	KindExpireTokens       Kind = 27
+	KindPutSettings        Kind = 33
+	KindClearSettings      Kind = 34
+	KindReindex            Kind = 35
+	KindReindexStep        Kind = 36
+	KindClearStep          Kind = 37
 )
 
 // TermStart is proposed by a new leader in each of its partitions. Once it is
@@ -259,8 +264,22 @@ func (SetProtocol) kind() Kind        { return KindSetProtocol }
 // Protocol is the version of the protocol that brought a kind of command. A command
 // is proposed only once all members of the cluster understand its version
 // (SetProtocol): a state machine that meets one it does not know ends its node.
-// All kinds up to now are of the first.
-func (k Kind) Protocol() uint32 { return 1 }
+func (k Kind) Protocol() uint32 {
+	if k > KindExpireTokens {
+		return 2
+	}
+	return 1
+}
+
+// Protocol is the version that is needed to understand a command: that of its kind,
+// and of its effect if it is a step of a task.
+func (c *Command) Protocol() uint32 {
+	needs := c.Kind().Protocol()
+	if step, ok := c.Op.(StepTask); ok && step.Effect != nil {
+		needs = max(needs, step.Effect.kind().Protocol())
+	}
+	return needs
+}
 
 // Outcome is what became of a command that was applied. A Fault is an error a
 // user can cause; it replicates like success, and then the command changed

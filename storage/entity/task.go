@@ -38,6 +38,8 @@ const (
 const (
 	TaskPurgeApplication = "purge-application"
 	TaskExpireTokens     = "expire-tokens"
+	TaskReindex          = "reindex"
+	TaskClear            = "clear-collection"
 )
 
 // Priority orders what is due: smaller ones go first.
