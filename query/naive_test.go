@@ -319,6 +319,8 @@ func (w *world) naive(req *Request, plan func(*kind) *entity.IndexPlan) []candid
 	return found
 }
 
+func planOf(k *kind) *entity.IndexPlan { return &k.settings.Plan }
+
 // naiveOrder compares what matches a request.
 func naiveOrder(req *Request) func(a, b candidate) int {
 	q := req.Query
@@ -327,6 +329,9 @@ func naiveOrder(req *Request) func(a, b candidate) int {
 		for i := range a.keys {
 			if c := a.keys[i].compare(b.keys[i], i < len(q.Order) && q.Order[i].Desc); c != 0 {
 				return c
+			}
+			if req.Edges == nil && i < len(q.Order) && slices.Contains([]string{"created", "modified", "uuid"}, q.Order[i].Property) {
+				break // it is the same entity
 			}
 		}
 		c := cmp.Compare(b.added(), a.added())

@@ -261,7 +261,7 @@ func (p *planner) timeWalk(w *ordered, key *sortKey) *ordered {
 		v.bounds = p.bound(w, prop, prefix, false)
 	}
 	if s.after != nil {
-		v.after = append(slices.Clone(prefix), s.after.forms[0]...)
+		v.after = slices.Concat(prefix, s.after.forms[0])
 	}
 	w.walk = v
 	return w
@@ -278,7 +278,7 @@ func (p *planner) uuidWalk(w *ordered, key *sortKey) *ordered {
 		if !ok || !isID {
 			return nil
 		}
-		v.after = append(lower[:len(lower):len(lower)], id[:]...)
+		v.after = slices.Concat(lower, id[:])
 	}
 	w.walk = v
 	return w

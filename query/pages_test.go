@@ -47,7 +47,7 @@ func (m maker) walkWhileChanging(w *world, k *kind, near entity.End, req Request
 		}
 		var want []candidate
 		order := naiveOrder(&req)
-		for _, c := range w.naive(&req, func(k *kind) *entity.IndexPlan { return &k.settings.Plan }) {
+		for _, c := range w.naive(&req, planOf) {
 			if last == nil || order(c, *last) > 0 {
 				want = append(want, c)
 			}

@@ -53,6 +53,11 @@ func (m maker) text() string {
 	return strconv.Quote(strings.Join(list, pick(m, " ", "-", "  ")))
 }
 
+// longText is a string that is cut in an index, or just not.
+func (m maker) longText() string {
+	return strconv.Quote(long + pick(m, "", "xxxxxxxx", "xxxxxxxxy", "xxxxxxxxz", "xxxxxxxxz", "xxxxxxx ant", " "+long))
+}
+
 func (m maker) number() string {
 	switch m.IntN(10) {
 	case 0:
@@ -117,6 +122,9 @@ func (m maker) object(n int) string {
 	if m.one(2) {
 		add("s", m.text())
 	}
+	if !m.one(4) {
+		add("l", "["+m.longText()+","+pick(m, m.longText(), m.longText(), `"z"`, "3")+"]")
+	}
 	if m.one(3) {
 		add("o", `{"x":`+m.value()+`,"Y":`+m.scalar()+`}`)
 	}
@@ -129,7 +137,7 @@ func (m maker) object(n int) string {
 	return b.String() + "}"
 }
 
-var properties = []string{"a", "a", "b", "status", "status", "n", "n", "s", "o.x", "O.y", "name", "nosuch", "serial", "many.x", "created", "modified"}
+var properties = []string{"a", "a", "b", "status", "status", "n", "n", "s", "l", "l", "o.x", "O.y", "name", "nosuch", "serial", "many.x", "created", "modified"}
 
 func (m maker) literal(property string, k *kind) string {
 	switch property {
@@ -141,6 +149,9 @@ func (m maker) literal(property string, k *kind) string {
 		return strconv.Itoa(1000 + m.IntN(len(k.docs)+2)/3)
 	case "n":
 		return m.number()
+	case "l":
+		text, _ := strconv.Unquote(m.longText())
+		return "'" + text + pick(m, "", "", "", "*") + "'"
 	}
 	switch m.IntN(8) {
 	case 0:
@@ -184,9 +195,12 @@ func (m maker) condition(k *kind, depth int) string {
 		return "(" + strings.Join(list, " and ") + ")"
 	}
 	property := pick(m, properties...)
+	if m.one(8) {
+		return fmt.Sprintf("%s %s %s and %s %s %s", property, pick(m, ">", ">="), m.literal(property, k), property, pick(m, "<", "<="), m.literal(property, k))
+	}
 	switch m.IntN(12) {
 	case 0, 1:
-		return property + " contains '" + pick(m, "ant", "bee cat", "c*", "*x*", "fox*", "nothing", "-", "ant_bee", "a?*", long+"xxxxxxxxx") + "'"
+		return property + " contains '" + pick(m, "ant", "bee cat", "c*", "*x*", "fox*", "nothing", "-", "ant_bee", "a?*", long, long+"xxxxxxxxy", long+"*") + "'"
 	case 2:
 		return m.near()
 	case 3:
@@ -257,14 +271,14 @@ func (m maker) tune(w *world) {
 
 // settle changes the settings of a collection, or not, and indexes all of it anew, or not.
 func (m maker) settle(k *kind) {
-	if m.one(2) {
+	if m.one(4) {
 		return
 	}
 	plan := entity.IndexPlan{All: true}
 	switch m.IntN(8) {
 	case 0:
 		plan = entity.IndexPlan{None: true}
-	case 1, 2:
+	case 1, 2, 3:
 		plan = entity.IndexPlan{Fields: []string{"status", "n", pick(m, "o", "o.x", "a"), pick(m, "loc", "s")}}
 	}
 	for range m.IntN(4) {
@@ -274,15 +288,20 @@ func (m maker) settle(k *kind) {
 		plan.Composites = nil
 	}
 	k.w.commit(func(b *storage.Batch) { k.set(b, plan) })
-	if !m.one(4) {
+	if !m.one(3) {
 		k.settle()
 	}
 }
 
 func (m maker) composite(n int, k *kind) entity.Composite {
 	x := entity.Composite{Number: uint32(int(k.settings.Plan.Generation)*10 + n)}
-	for _, i := range m.Perm(7)[:2+m.IntN(3)] {
-		x.Keys = append(x.Keys, entity.CompositeKey{Property: []string{"status", "n", "a", "created", "modified", "uuid", "b"}[i], Desc: m.one(2)})
+	names := []string{"status", "n", "a", "created", "modified", "uuid", "b"}
+	m.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	if m.one(2) {
+		names = append([]string{"status", pick(m, "created", "created", "modified", "n")}, pick(m, "a", "b"), "uuid")
+	}
+	for _, name := range names[:2+m.IntN(3)] {
+		x.Keys = append(x.Keys, entity.CompositeKey{Property: name, Desc: m.one(2)})
 	}
 	return x
 }
@@ -409,7 +428,7 @@ func TestRandomQueries(t *testing.T) {
 // compare reads a request page by page and compares all of it with the naive answer.
 func (w *world) compare(m maker, req Request, what string) {
 	w.t.Helper()
-	want := w.naive(&req, func(k *kind) *entity.IndexPlan { return &k.settings.Plan })
+	want := w.naive(&req, planOf)
 	got, err := w.walk(req, func() int { return pick(m, 1, 2, 3, 5, 10, 10, 100) })
 	if err != nil {
 		w.t.Fatalf("%s: %v", what, err)

@@ -2,6 +2,7 @@ package query
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/trellisdb/trellis/index"
@@ -79,22 +80,6 @@ func constant(holds bool) *term {
 		return &term{kind: everything}
 	}
 	return &term{kind: nothing}
-}
-
-// exact reports whether what the indexes find of a term is what it asks for.
-func (t *term) exact() bool {
-	switch t.kind {
-	case opaque:
-		return false
-	case atRun, inRanges, listed:
-		return !t.leaf.loose
-	}
-	for _, part := range t.parts {
-		if !part.exact() {
-			return false
-		}
-	}
-	return true
 }
 
 // term returns a condition as the indexes can help with it.
@@ -242,7 +227,7 @@ func (c *catalog) compare(n *ql.Compare) *term {
 	l := &leaf{index: p.name, property: p, loose: isCut(form)}
 	l.bounds = func(prefix []byte, descending bool) keyRange { return valueRange(prefix, n.Op, &n.Value, descending) }
 	if n.Op == ql.Equal {
-		l.run, l.equal = append(prefix, form...), &n.Value
+		l.run, l.equal = slices.Concat(prefix, form), &n.Value
 		return &term{kind: atRun, leaf: l}
 	}
 	l.ranges = []keyRange{l.bounds(prefix, false)}
@@ -252,7 +237,6 @@ func (c *catalog) compare(n *ql.Compare) *term {
 // valueRange bounds the keys that go on, behind a prefix, with a value that compares so.
 // Values that are cut where the given one is are among them.
 func valueRange(prefix []byte, op ql.Op, v *entity.Value, descending bool) keyRange {
-	prefix = bytes.Clone(prefix)
 	form := keys.AppendValue(nil, v)
 	class := form[0]
 	cut := isCut(form)
@@ -275,7 +259,7 @@ func valueRange(prefix []byte, op ql.Op, v *entity.Value, descending bool) keyRa
 	if cut && op == ql.Greater {
 		op = ql.GreaterEqual
 	}
-	key := append(prefix, form...)
+	key := slices.Concat(prefix, form)
 	r := keyRange{lower: append(bytes.Clone(prefix), class), upper: append(bytes.Clone(prefix), class+1)}
 	switch op {
 	case ql.Less:
