@@ -433,5 +433,5 @@ func (n *Node) watchStalls(ctx context.Context) {
 // A stall is noticed after stallLooks looks.
 const (
 	stallLook  = 500 * time.Millisecond
-	stallLooks = 10
+	stallLooks = 8
 )

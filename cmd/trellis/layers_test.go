@@ -68,6 +68,7 @@ var layers = map[string][]string{
 	"bench/cluster":  {"bench/..."},
 	"bench/crash":    {"bench/..."},
 	"bench/data":     {"bench/..."},
+	"bench/disk":     {},
 	"bench/history":  {"bench/..."},
 	"bench/limit":    {"bench/..."},
 	"bench/load":     {"bench/..."},
