@@ -8,7 +8,7 @@ type Query struct {
 	Columns []Column // of the projection; none: *
 	Labeled bool     // the projection renames: select {label: property}
 	Where   Node     // nil: every entity
-	Direct  []string // targets of "direct": names as written, or UUIDs; then Where and Order are empty
+	Direct  []string // targets of "direct": names as written, UUIDs in lower case; then Where and Order are empty
 	Order   []SortKey
 }
 
@@ -26,7 +26,8 @@ type SortKey struct {
 
 // Node is a condition. Its types are And, Or, Not, Compare, Contains and Within.
 type Node interface {
-	// Pos returns where the condition begins in the text that was parsed.
+	// Pos returns where the condition begins in the text that was parsed,
+	// inside of parentheses around all of it.
 	Pos() Position
 	appendTo(dst []byte, within int) []byte
 }
