@@ -154,6 +154,18 @@ func (i *Iterator) Value() []byte {
 	return value
 }
 
+// SetBounds makes it an iterator over the keys in [lower, upper), unpositioned. It is
+// much cheaper than a new one. Both bounds must not change while they are in use.
+func (i *Iterator) SetBounds(lower, upper []byte) { i.it.SetBounds(lower, upper) }
+
+// Skipped returns how many keys the iterator has stepped over that are not there any
+// more: deleted ones, and older values, that no compaction has removed yet.
+func (i *Iterator) Skipped() int {
+	s := i.it.Stats()
+	return max(0, s.ForwardStepCount[pebble.InternalIterCall]-s.ForwardStepCount[pebble.InterfaceCall]) +
+		max(0, s.ReverseStepCount[pebble.InternalIterCall]-s.ReverseStepCount[pebble.InterfaceCall])
+}
+
 // Err returns the error that ended the walk, if one did.
 func (i *Iterator) Err() error {
 	if err := i.it.Error(); err != nil {

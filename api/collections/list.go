@@ -1,6 +1,7 @@
 package collections
 
 import (
+	"encoding/binary"
 	"errors"
 	"net/url"
 	"strconv"
@@ -105,11 +106,24 @@ func (c *call) list() (*wire.Reply, error) {
 	return reply, nil
 }
 
+// listing is a plain listing of one collection: what its cursors are bound to.
+type listing struct {
+	app         entity.AppID
+	collection  entity.CollectionID
+	oldestFirst bool
+}
+
+func (l listing) fingerprint() cursor.Fingerprint {
+	b := binary.BigEndian.AppendUint32([]byte{'L'}, uint32(l.app))
+	b = binary.BigEndian.AppendUint32(b, uint32(l.collection))
+	return cursor.Bind(strconv.AppendBool(b, l.oldestFirst))
+}
+
 // page appends a page to reply. Its position is the number of the last entity
 // of the page before, so that what is added or deleted meanwhile moves nothing.
 func (c *call) page(v *storage.View, col entity.CollectionID, reply *wire.Reply) (err error) {
 	app, limit := c.req.App.Number, limitOf(c.req.Query("limit"))
-	listing := cursor.Listing{App: app, Collection: col, OldestFirst: strings.EqualFold(c.req.Query("reversed"), "false")}
+	l := listing{app: app, collection: col, oldestFirst: strings.EqualFold(c.req.Query("reversed"), "false")}
 	it, err := v.Scan(keys.EntityRange(v.Partition(), app, col))
 	if err != nil {
 		return err
@@ -119,14 +133,14 @@ func (c *call) page(v *storage.View, col entity.CollectionID, reply *wire.Reply)
 			err = closed
 		}
 	}()
-	more, err := c.seek(v, it, listing)
+	more, err := c.seek(v, it, l)
 	if err != nil {
 		return err
 	}
 	shape, size, last := c.shape(), 0, entity.Seq(0)
-	for ; more; more = step(it, listing) {
+	for ; more; more = step(it, l) {
 		if reply.Len() == limit || size > maxPageBytes {
-			reply.Cursor(cursor.Encode(&c.key, listing, last))
+			reply.Cursor(cursor.Encode(&c.key, l.fingerprint(), keys.AppendSeq(nil, last)))
 			break
 		}
 		e, err := entity.DecodeRecord(it.Value())
@@ -141,16 +155,20 @@ func (c *call) page(v *storage.View, col entity.CollectionID, reply *wire.Reply)
 }
 
 // seek positions the iterator on the first entity of the page.
-func (c *call) seek(v *storage.View, it *storage.Iterator, l cursor.Listing) (bool, error) {
+func (c *call) seek(v *storage.View, it *storage.Iterator, l listing) (bool, error) {
 	at := func(seq entity.Seq) []byte {
-		return keys.AppendEntity(nil, v.Partition(), l.App, l.Collection, seq)
+		return keys.AppendEntity(nil, v.Partition(), l.app, l.collection, seq)
 	}
 	if text := c.req.Query("cursor"); text != "" {
-		last, err := cursor.Decode(&c.key, l, text)
-		switch {
-		case err != nil:
+		position, err := cursor.Decode(&c.key, l.fingerprint(), text)
+		if err != nil {
 			return false, err
-		case l.OldestFirst:
+		}
+		last, ok := keys.DecodeSeq(position)
+		switch {
+		case !ok:
+			return false, fault.New(fault.IllegalArgument, "cursor is malformed")
+		case l.oldestFirst:
 			return it.SeekLT(at(last)), nil
 		case last == 0:
 			return false, nil
@@ -158,7 +176,7 @@ func (c *call) seek(v *storage.View, it *storage.Iterator, l cursor.Listing) (bo
 		return it.SeekGE(at(last - 1)), nil
 	}
 	if id, ok := entity.ParseID(c.req.Query("start")); ok {
-		e, found, err := storage.ReadEntityByID(v, l.App, l.Collection, id)
+		e, found, err := storage.ReadEntityByID(v, l.app, l.collection, id)
 		if err != nil {
 			return false, err
 		}
@@ -166,15 +184,15 @@ func (c *call) seek(v *storage.View, it *storage.Iterator, l cursor.Listing) (bo
 			return it.SeekGE(at(e.Seq)), nil
 		}
 	}
-	if l.OldestFirst {
+	if l.oldestFirst {
 		return it.Last(), nil
 	}
 	return it.First(), nil
 }
 
 // step moves to the next entity of a listing.
-func step(it *storage.Iterator, l cursor.Listing) bool {
-	if l.OldestFirst {
+func step(it *storage.Iterator, l listing) bool {
+	if l.oldestFirst {
 		return it.Prev()
 	}
 	return it.Next()

@@ -4,14 +4,15 @@
 // A cursor is stateless: it says where the next page begins and for what, and
 // it is authenticated with a key of the cluster, so it is valid on every node
 // and after restarts, and no client can make one up or use it for something
-// else. Its position is a sequence number, never an id that must still exist.
+// else. Its position says what the last entity of the page before sorts by:
+// never an id that must still exist.
 //
 //	version 1 · fingerprint 8 · position · MAC 16, as base64url without padding
 //
-// The fingerprint binds it to application, collection and direction. The MAC
-// is HMAC-SHA-256 over everything before it, cut to 16 bytes.
+// The fingerprint binds it to a request: whatever must be the same on the next
+// page. The MAC is HMAC-SHA-256 over everything before it, cut to 16 bytes.
 //
-// The package is pure.
+// The package is pure, and knows nothing of what a position means.
 package cursor
 
 import (
@@ -19,8 +20,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"fmt"
 
-	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
 )
 
@@ -30,61 +31,64 @@ type Key [32]byte
 // MaxText is the longest text a client may send as a cursor.
 const MaxText = 1024
 
+// MaxPosition is how many bytes a position may have, so that its cursor fits.
+const MaxPosition = MaxText/4*3 - overhead
+
 const (
-	version = 1
-	macSize = 16
-	size    = 1 + 8 + 8 + macSize
+	version  = 2
+	macSize  = 16
+	headSize = 1 + len(Fingerprint{})
+	overhead = headSize + macSize
 )
 
-// Listing is a plain listing of one collection: what its cursors are bound to.
-type Listing struct {
-	App         entity.AppID
-	Collection  entity.CollectionID
-	OldestFirst bool
-}
+// Fingerprint tells requests apart.
+type Fingerprint [8]byte
 
-// fingerprint tells listings apart.
-func (l Listing) fingerprint(dst []byte) []byte {
+// Bind returns the fingerprint of what a request consists of, part by part.
+func Bind(parts ...[]byte) Fingerprint {
 	h := sha256.New()
-	var b [10]byte
-	b[0] = 'L' // plain listings; queries will take another letter
-	binary.BigEndian.PutUint32(b[1:], uint32(l.App))
-	binary.BigEndian.PutUint32(b[5:], uint32(l.Collection))
-	if l.OldestFirst {
-		b[9] = 1
+	var size [8]byte
+	for _, part := range parts {
+		binary.BigEndian.PutUint64(size[:], uint64(len(part)))
+		_, _ = h.Write(size[:]) // never fails
+		_, _ = h.Write(part)
 	}
-	_, _ = h.Write(b[:]) // never fails
-	return append(dst, h.Sum(nil)[:8]...)
+	var sum [sha256.Size]byte
+	return Fingerprint(h.Sum(sum[:0]))
 }
 
-// Encode returns the cursor of the page that begins after the entity numbered
-// last, in the direction of the listing.
-func Encode(key *Key, l Listing, last entity.Seq) string {
-	b := make([]byte, 0, size)
+// Encode returns the cursor of the page that begins after a position. It panics if
+// the position is longer than MaxPosition.
+func Encode(key *Key, f Fingerprint, position []byte) string {
+	if len(position) > MaxPosition {
+		panic(fmt.Sprintf("cursor: position of %d bytes", len(position)))
+	}
+	b := make([]byte, 0, overhead+len(position))
 	b = append(b, version)
-	b = l.fingerprint(b)
-	b = binary.BigEndian.AppendUint64(b, uint64(last))
+	b = append(b, f[:]...)
+	b = append(b, position...)
 	b = append(b, mac(key, b)...)
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// Decode returns the position of a cursor that Encode made for the same
-// listing. Anything else is IllegalArgument.
-func Decode(key *Key, l Listing, text string) (entity.Seq, error) {
+// Decode returns the position of a cursor that Encode made with the same
+// fingerprint. Anything else is IllegalArgument.
+func Decode(key *Key, f Fingerprint, text string) (position []byte, err error) {
 	if len(text) > MaxText {
-		return 0, invalid("is too long")
+		return nil, invalid("is too long")
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(b) != size {
-		return 0, invalid("is malformed")
+	if err != nil || len(b) < overhead {
+		return nil, invalid("is malformed")
 	}
-	if !hmac.Equal(mac(key, b[:size-macSize]), b[size-macSize:]) || b[0] != version {
-		return 0, invalid("was not made by this cluster")
+	end := len(b) - macSize
+	if !hmac.Equal(mac(key, b[:end]), b[end:]) || b[0] != version {
+		return nil, invalid("was not made by this cluster")
 	}
-	if string(b[1:9]) != string(l.fingerprint(nil)) {
-		return 0, invalid("belongs to another request")
+	if Fingerprint(b[1:headSize]) != f {
+		return nil, invalid("belongs to another request")
 	}
-	return entity.Seq(binary.BigEndian.Uint64(b[9:])), nil
+	return b[headSize:end:end], nil
 }
 
 func mac(key *Key, b []byte) []byte {

@@ -1,0 +1,145 @@
+package query
+
+import (
+	"github.com/trellisdb/trellis/query/ql"
+	"github.com/trellisdb/trellis/storage/entity"
+	"github.com/trellisdb/trellis/storage/keys"
+)
+
+func conditionOf(q *ql.Query) ql.Node {
+	if q == nil {
+		return nil
+	}
+	return q.Where
+}
+
+// collection answers a query over the entities of a collection.
+func (s *search) collection() {
+	if s.order.plain() {
+		s.scanInOrder()
+		return
+	}
+	s.scanForTop()
+}
+
+// firstRank returns where the page begins in the default order; false if nothing can
+// follow.
+func (s *search) firstRank() (uint64, bool) {
+	switch {
+	case s.after != nil:
+		return s.after.rank + 1, s.after.rank+1 != 0
+	case s.req.Start != 0:
+		return s.order.rank(s.req.Start), true
+	}
+	return 0, true
+}
+
+// scanInOrder emits the entities that match as they are stored.
+func (s *search) scanInOrder() {
+	from, ok := s.firstRank()
+	if !ok {
+		return
+	}
+	c := s.req.From.ID
+	var l *lens
+	if conditionOf(s.req.Query) != nil {
+		if l = s.lens(c); l == nil || l.blind {
+			return
+		}
+	}
+	all := s.scan(keys.EntityRange(s.view.Partition(), s.req.App, c))
+	distance := int64(NoDistance)
+	for ok := s.seekRank(all, c, from); ok; ok = s.stepRank(all) {
+		_, seq, _ := keys.DecodeEntity(all.key())
+		e, ok := s.decode(all.value(), seq)
+		if !ok {
+			return
+		}
+		if l != nil {
+			matches, ok := s.look(l, &e)
+			if !ok {
+				return
+			}
+			if !matches {
+				continue
+			}
+			distance = l.distance
+		}
+		if !s.emit(c, &e, 0, distance) {
+			return
+		}
+	}
+}
+
+// look is l.look, with its cost counted. The second result is false if the search has
+// failed.
+func (s *search) look(l *lens, e *entity.Entity) (matches, ok bool) {
+	matches, err := l.look(e)
+	if s.fail(err) {
+		return false, false
+	}
+	if l.work >= 64 && s.fail(s.meter.add(l.takeWork())) {
+		return false, false
+	}
+	return matches, true
+}
+
+// seekRank moves a scan of entities to the first that ranks at or after from.
+func (s *search) seekRank(all *scan, c entity.CollectionID, from uint64) bool {
+	if from == 0 {
+		if s.order.oldest {
+			return all.last()
+		}
+		return all.first()
+	}
+	s.key = keys.AppendEntity(s.key[:0], s.view.Partition(), s.req.App, c, s.order.seq(from))
+	if !s.order.oldest {
+		return all.seek(s.key)
+	}
+	return all.seekBefore(keys.Successor(s.key))
+}
+
+// stepRank moves a scan of entities to the next in the default order.
+func (s *search) stepRank(all *scan) bool {
+	if s.order.oldest {
+		return all.prev()
+	}
+	return all.next()
+}
+
+// scanForTop looks at every entity and emits the first of those that match.
+func (s *search) scanForTop() {
+	c := s.req.From.ID
+	l := s.lens(c)
+	if l == nil || l.blind {
+		return
+	}
+	found := s.newTop()
+	all := s.scan(keys.EntityRange(s.view.Partition(), s.req.App, c))
+	for ok := all.first(); ok; ok = all.next() {
+		_, seq, _ := keys.DecodeEntity(all.key())
+		e, ok := s.decode(all.value(), seq)
+		if !ok || !s.consider(found, l, &e, entity.End{Collection: c, Seq: seq}, 0) {
+			return
+		}
+	}
+	if s.err == nil {
+		s.emitItems(found.sorted())
+	}
+}
+
+// consider offers an entity to a top if it matches. It returns false if the search has
+// failed.
+func (s *search) consider(found *top, l *lens, e *entity.Entity, end entity.End, eseq entity.Seq) bool {
+	matches, ok := s.look(l, e)
+	if !ok || !matches {
+		return ok
+	}
+	seq := end.Seq
+	if eseq != 0 {
+		seq = eseq
+	}
+	s.place = l.place(s.place[:0], e, seq)
+	found.offer(s.place, end, eseq)
+	return true
+}
