@@ -337,30 +337,14 @@ func (m *Machine) updateEntity(cmd *command.Command, op *command.UpdateEntity) (
 	if !found {
 		return m.upsert(cmd, op, c)
 	}
-	json, err := m.merger.merge(old.JSON, op.Patch, op.Rules.Required)
-	if err != nil {
-		return result{}, refuseAs(err)
-	}
-	if err := tooLarge(json); err != nil {
-		return result{}, err
-	}
-	e := old
-	e.JSON = json
-	e.Modified = max(cmd.Time, old.Modified+1)
 	d := m.draftAt(0)
-	if err := d.entries.Build(&c.Collection, &e); err != nil {
-		return result{}, refuseAs(err)
-	}
-	if err := m.before.Build(&c.Collection, &old); err != nil && fault.Is(err, fault.Corrupt) {
+	if err := m.revise(cmd, d, c, &op.Rules, &old, op.Patch); err != nil {
 		return result{}, err
 	}
-	if err := m.free(&op.Rules, &d.entries, &m.before, e.ID); err != nil {
-		return result{}, err
-	}
+	e := d.entity
 	if err := m.enroll(c); err != nil {
 		return result{}, err
 	}
-	e.Rev = c.next
 	c.next++
 	m.names.change(c)
 	m.putEntity(c, &e)
@@ -369,6 +353,27 @@ func (m *Machine) updateEntity(cmd *command.Command, op *command.UpdateEntity) (
 	res := m.newResult(1)
 	res.add(c, e)
 	return res, nil
+}
+
+// revise makes d what a patch makes of an entity, and m.before what the entity was, or
+// refuses.
+func (m *Machine) revise(cmd *command.Command, d *draft, c *collection, rules *command.Rules, old *entity.Entity, patch []byte) error {
+	json, err := m.merger.merge(old.JSON, patch, rules.Required)
+	if err != nil {
+		return refuseAs(err)
+	}
+	if err := tooLarge(json); err != nil {
+		return err
+	}
+	d.entity = *old
+	d.entity.JSON, d.entity.Modified, d.entity.Rev = json, max(cmd.Time, old.Modified+1), c.next
+	if err := d.entries.Build(&c.Collection, &d.entity); err != nil {
+		return refuseAs(err)
+	}
+	if err := m.before.Build(&c.Collection, old); err != nil && fault.Is(err, fault.Corrupt) {
+		return err
+	}
+	return m.free(rules, &d.entries, &m.before, old.ID)
 }
 
 // upsert creates what an update did not find.
@@ -424,6 +429,11 @@ func (m *Machine) deleteEntity(cmd *command.Command, op *command.DeleteEntity) (
 	}
 	if err := m.removeCredentials(c, e.ID); err != nil {
 		return result{}, err
+	}
+	if e.HasOut || e.HasIn {
+		if err := m.sever(cmd, []entity.End{{Collection: c.ID, Seq: e.Seq}}); err != nil {
+			return result{}, err
+		}
 	}
 	m.touch(cmd.App, c.name)
 	return result{

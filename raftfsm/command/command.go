@@ -61,6 +61,11 @@ const (
 	KindPurgeApplication   Kind = 25
 	KindForgetApplication  Kind = 26
 	KindExpireTokens       Kind = 27
+	KindConnect            Kind = 28
+	KindDisconnect         Kind = 29
+	KindDropEdges          Kind = 30
+	KindDeleteEntities     Kind = 31
+	KindUpdateEntities     Kind = 32
 )
 
 // TermStart is proposed by a new leader in each of its partitions. Once it is
@@ -259,8 +264,12 @@ func (SetProtocol) kind() Kind        { return KindSetProtocol }
 // Protocol is the version of the protocol that brought a kind of command. A command
 // is proposed only once all members of the cluster understand its version
 // (SetProtocol): a state machine that meets one it does not know ends its node.
-// All kinds up to now are of the first.
-func (k Kind) Protocol() uint32 { return 1 }
+func (k Kind) Protocol() uint32 {
+	if k >= KindConnect {
+		return 2
+	}
+	return 1
+}
 
 // Outcome is what became of a command that was applied. A Fault is an error a
 // user can cause; it replicates like success, and then the command changed
@@ -268,8 +277,12 @@ func (k Kind) Protocol() uint32 { return 1 }
 type Outcome struct {
 	Fault    *fault.Error
 	Entities []entity.Entity
-	Created  bool        // UpdateEntity created
+	Created  bool        // UpdateEntity or Connect created
 	Errors   []ItemError // CreateEntities with Partial: items that were skipped
+
+	Source      entity.ID // Connect and Disconnect: the source
+	Collections []string  // Connect and Disconnect: the collection of each of Entities
+	Handled     int       // of commands that name many: how many of them were dealt with
 }
 
 // ItemError says why one item of a batch was skipped.
