@@ -57,20 +57,25 @@ func (m *Machine) deleteEntities(cmd *command.Command, op *command.DeleteEntitie
 }
 
 // updateEntities looks first at what would become of every entity, so that one that
-// is refused refuses all, and then updates one after the other.
+// is refused refuses all, and then updates one after the other. Should one be refused
+// only because of those before it, it is left to another command.
 func (m *Machine) updateEntities(cmd *command.Command, op *command.UpdateEntities) (result, error) {
 	if err := tooMany(op.IDs); err != nil {
 		return result{}, err
 	}
-	ids, handled, err := m.updatable(cmd, op)
+	places, handled, err := m.updatable(cmd, op)
 	if err != nil {
 		return result{}, err
 	}
-	res := result{where: make([]entity.CollectionID, 0, len(ids))}
-	res.Entities = make([]entity.Entity, 0, len(ids))
+	res := result{where: make([]entity.CollectionID, 0, len(places))}
+	res.Entities = make([]entity.Entity, 0, len(places))
 	res.Handled = handled
-	for _, id := range ids {
-		one, err := m.updateEntity(cmd, &command.UpdateEntity{Rules: op.Rules, Target: command.Target{ID: id}, Patch: op.Patch})
+	for _, i := range places {
+		one, err := m.updateEntity(cmd, &command.UpdateEntity{Rules: op.Rules, Target: command.Target{ID: op.IDs[i]}, Patch: op.Patch})
+		if refusedBy(err) != nil && len(res.Entities) > 0 {
+			res.Handled = i
+			break
+		}
 		if err != nil {
 			return result{}, err
 		}
@@ -80,9 +85,9 @@ func (m *Machine) updateEntities(cmd *command.Command, op *command.UpdateEntitie
 	return res, nil
 }
 
-// updatable returns those of the entities of a command that exist, once each, as many
-// as may be changed by one, and how many ids that were; or why one of them cannot be.
-func (m *Machine) updatable(cmd *command.Command, op *command.UpdateEntities) (ids []entity.ID, handled int, err error) {
+// updatable returns the places in op.IDs of entities that exist, once each, as many as
+// one command may change, and how many ids that were; or why one of them cannot be.
+func (m *Machine) updatable(cmd *command.Command, op *command.UpdateEntities) (places []int, handled int, err error) {
 	c, err := m.open(cmd.App, op.Rules.Collection, op.Rules.Unique)
 	if err != nil {
 		return nil, 0, err
@@ -102,17 +107,17 @@ func (m *Machine) updatable(cmd *command.Command, op *command.UpdateEntities) (i
 			if err := m.revise(cmd, d, c, &op.Rules, &old, op.Patch); err != nil {
 				return nil, 0, err
 			}
-			if room -= len(d.entity.JSON); room < 0 && len(ids) > 0 {
+			if room -= len(d.entity.JSON); room < 0 && len(places) > 0 {
 				break
 			}
 			if err := m.claim(claimed, d, &op.Rules); err != nil {
 				return nil, 0, err
 			}
-			ids = append(ids, id)
+			places = append(places, i)
 		}
 		handled = i + 1
 	}
-	return ids, handled, nil
+	return places, handled, nil
 }
 
 // claim notes the unique values that a revised draft has and its entity had not, and
