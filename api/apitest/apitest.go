@@ -25,6 +25,7 @@ import (
 	"github.com/trellisdb/trellis/api/directory"
 	"github.com/trellisdb/trellis/api/management"
 	"github.com/trellisdb/trellis/node"
+	"github.com/trellisdb/trellis/query"
 	"github.com/trellisdb/trellis/query/cursor"
 )
 
@@ -135,7 +136,9 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 		mc.PurgeAfter = 0
 	}
 	manage := management.New(mc, cluster, dir)
-	data := collections.New(cluster, dir, cursor.Key(auth.DeriveKey(s.Node.Cluster().Key, "cursor")))
+	qc := query.DefaultConfig()
+	qc.CursorKey = cursor.Key(auth.DeriveKey(s.Node.Cluster().Key, "cursor"))
+	data := collections.New(cluster, dir, query.New(qc))
 	server, err := api.New(api.DefaultConfig(), api.Parts{
 		Authenticate: manage.Authenticate,
 		Resolve:      manage.Resolve,

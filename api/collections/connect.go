@@ -182,8 +182,8 @@ func (c *call) putConnected(v *storage.View, o *owner, r *relation) (func() (*wi
 // putSelected answers PUT of the connected entities that a query selects: each is
 // updated and connected anew.
 func (c *call) putSelected(v *storage.View, o *owner, r *relation) (func() (*wire.Reply, error), error) {
-	p := &params{own: r.own, rest: c.req}
-	if !p.selects() && !r.every {
+	p := &params{own: r.own, every: r.every, rest: c.req}
+	if !p.selects() {
 		return nil, fault.New(fault.UnsupportedAction, "connected entities are changed by query, or one by one")
 	}
 	rows, types, err := c.selectConnected(v, o, r, p)
@@ -260,8 +260,8 @@ func (c *call) disconnectOne(v *storage.View, o *owner, r *relation) (func() (*w
 
 // disconnectMany answers DELETE of what a query selects: one page.
 func (c *call) disconnectMany(v *storage.View, o *owner, r *relation) (func() (*wire.Reply, error), error) {
-	p := &params{own: r.own, rest: c.req}
-	if !p.selects() && !r.every {
+	p := &params{own: r.own, every: r.every, rest: c.req}
+	if !p.selects() {
 		return nil, fault.New(fault.UnsupportedAction, "connections are removed by query, or one by one")
 	}
 	rows, types, err := c.selectConnected(v, o, r, p)

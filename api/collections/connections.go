@@ -259,6 +259,9 @@ func (c *call) runEdges(v *storage.View, o *owner, r *relation, ask *query.Reque
 // showConnections answers GET of the last step of a path.
 func (c *call) showConnections(v *storage.View, owners []owner, r *relation) (*wire.Reply, error) {
 	p := &params{own: r.own, rest: c.req}
+	if p.is("tree", "true") {
+		return nil, notOffered("parameter tree")
+	}
 	ask, err := c.ask(p, connectionsLimit)
 	if err != nil {
 		return nil, err
@@ -382,4 +385,3 @@ func (c *call) showMerged(v *storage.View, owners []owner, r *relation, ask *que
 func (c *call) showIndexes(v *storage.View, owners []owner, r *relation) (*wire.Reply, error) {
 	return nil, notOffered("indexes of connections")
 }
-

@@ -75,7 +75,7 @@ type call struct {
 	typ  *schema.Type
 	own  []param // matrix parameters of the collection's segment
 	path string  // "/items"
-	me   bool   // the item segment was "me"
+	me   bool    // the item segment was "me"
 
 	registration struct{ known, open bool } // whether new users are active, once it was asked
 }
@@ -119,7 +119,7 @@ func (c *call) answer() (*wire.Reply, error) {
 	case len(segments) > 2 && item != "_clear":
 		return c.connections(every, own)
 	case every:
-		return c.collection(&params{own: own, rest: c.req})
+		return c.collection(&params{own: own, every: true, rest: c.req})
 	case item == "_settings", item == "_reindex", item == "_clear", item == "indexes":
 		return nil, notOffered(item)
 	}

@@ -137,4 +137,3 @@ func (c *call) inSteps(ids []entity.ID, op func([]entity.ID) command.Op) ([]enti
 // hidden reports whether metadata does not show a verb: who follows whom has a place
 // of its own.
 func hidden(verb string) bool { return verb == "following" || verb == "followers" }
-

@@ -35,8 +35,9 @@ func limitOf(text string, absent int) int {
 // params are the parameters of one step of a path: those in the segment itself,
 // and for the last step those of the query string.
 type params struct {
-	own  []param
-	rest interface{ QueryAll(name string) []string } // nil: none
+	own   []param
+	every bool                                        // the path says that it is for every entity
+	rest  interface{ QueryAll(name string) []string } // nil: none
 }
 
 type param struct{ name, value string }
@@ -67,6 +68,9 @@ func (p *params) is(name, value string) bool { return strings.EqualFold(p.first(
 // selects reports whether one of the parameters is there that make a change of a
 // collection one of what a query selects.
 func (p *params) selects() bool {
+	if p.every {
+		return true
+	}
 	for _, name := range []string{"ql", "q", "query", "limit", "filter", "cursor"} {
 		if len(p.all(name)) > 0 {
 			return true
@@ -148,19 +152,24 @@ func (p *params) text() string {
 // parseQuery parses query text as clients send it: * for everything, and encoded
 // once more than it should be.
 func parseQuery(text string) (*ql.Query, error) {
-	if strings.TrimSpace(text) == "*" {
-		text = ""
-	}
-	q, err := ql.Parse(plus(text))
+	q, err := ql.Parse(every(plus(text)))
 	if err == nil || !strings.Contains(text, "%") {
 		return q, err
 	}
-	if once, unescapeErr := url.QueryUnescape(text); unescapeErr == nil {
-		if q, again := ql.Parse(once); again == nil {
+	if once, unescapeErr := url.QueryUnescape(text); unescapeErr == nil && once != text {
+		if q, again := ql.Parse(every(once)); again == nil {
 			return q, nil
 		}
 	}
 	return nil, err
+}
+
+// every is the text of a query for everything, if that is what * stands for.
+func every(text string) string {
+	if strings.TrimSpace(text) == "*" {
+		return ""
+	}
+	return text
 }
 
 // plus lets a plus stand that was protected once more than needed.

@@ -1,6 +1,7 @@
 package collections
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/trellisdb/trellis/api/auth"
@@ -99,7 +100,7 @@ func (c *call) missing() error {
 // entity exists.
 func (c *call) authorize() error {
 	op := auth.OpOf(c.req.Method())
-	segments := c.req.Segments()
+	segments := plain(c.req.Segments())
 	refused := c.req.Access.Check(op, segments)
 	if refused == nil || len(segments) < 2 {
 		return refused
@@ -121,9 +122,24 @@ func (c *call) authorize() error {
 	return refused
 }
 
+// plain is a path without the parameters in its segments.
+func plain(segments []string) []string {
+	for i, segment := range segments {
+		if !strings.Contains(segment, ";") {
+			continue
+		}
+		cut := slices.Clone(segments)
+		for j := i; j < len(cut); j++ {
+			cut[j], _ = cutMatrix(cut[j])
+		}
+		return cut
+	}
+	return segments
+}
+
 // spellings are the equivalent paths of one that names e in its second segment.
 func (c *call) spellings(e *entity.Entity) [][]string {
-	segments := c.req.Segments()
+	segments := plain(c.req.Segments())
 	names := []string{e.ID.String()}
 	for _, property := range c.typ.Aliases {
 		if s, ok := stringProperty(e.JSON, property); ok {
