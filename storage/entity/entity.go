@@ -151,5 +151,8 @@ type Entity struct {
 	Rev      Seq  // from the collection's counter, new at every change
 	HasOut   bool // has connections out
 	HasIn    bool // has connections in
-	JSON     []byte
+	// Generation names the plan its index entries were written under. It is the
+	// state machine's: what creates an entity does not set it.
+	Generation uint32
+	JSON       []byte
 }

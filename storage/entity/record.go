@@ -6,8 +6,9 @@ import (
 	"github.com/trellisdb/trellis/storage/fault"
 )
 
-// recordVersion is the first byte of every stored entity.
-const recordVersion = 1
+// recordVersion is the first byte of every entity that is written. Version 1, which
+// is still read, says nothing of a generation.
+const recordVersion = 2
 
 const (
 	flagHasOut = 1 << iota
@@ -17,7 +18,7 @@ const (
 // AppendRecord appends the stored form of e.
 //
 //	version 1 · flags 1 · uuid 16 · created varint · modified−created varint ·
-//	seq uvarint · rev−seq uvarint · length of JSON uvarint · JSON
+//	seq uvarint · rev−seq uvarint · generation uvarint · length of JSON uvarint · JSON
 //
 // Rev is never below Seq: both come from one counter.
 func AppendRecord(dst []byte, e *Entity) []byte {
@@ -34,34 +35,38 @@ func AppendRecord(dst []byte, e *Entity) []byte {
 	dst = binary.AppendVarint(dst, e.Modified-e.Created)
 	dst = binary.AppendUvarint(dst, uint64(e.Seq))
 	dst = binary.AppendUvarint(dst, uint64(e.Rev-e.Seq))
+	dst = binary.AppendUvarint(dst, uint64(e.Generation))
 	dst = binary.AppendUvarint(dst, uint64(len(e.JSON)))
 	return append(dst, e.JSON...)
 }
 
-// DecodeRecord reads what AppendRecord wrote. The entity's JSON aliases b. It
+// DecodeRecord reads what AppendRecord wrote, or what it wrote of version 1. The entity's JSON aliases b. It
 // returns fault.Corrupt for anything else.
 func DecodeRecord(b []byte) (Entity, error) {
 	var e Entity
-	if len(b) < 18 || b[0] != recordVersion || b[1]&^(flagHasOut|flagHasIn) != 0 {
+	if len(b) < 18 || b[0] == 0 || b[0] > recordVersion || b[1]&^(flagHasOut|flagHasIn) != 0 {
 		return Entity{}, fault.New(fault.Corrupt, "entity record: bad header")
 	}
 	e.HasOut = b[1]&flagHasOut != 0
 	e.HasIn = b[1]&flagHasIn != 0
 	copy(e.ID[:], b[2:18])
-	b = b[18:]
-	var ok [5]bool
-	var seq, delta, size uint64
+	version, b := b[0], b[18:]
+	var ok [6]bool
+	var seq, delta, generation, size uint64
 	var age int64
 	e.Created, b, ok[0] = varint(b)
 	age, b, ok[1] = varint(b)
 	seq, b, ok[2] = uvarint(b)
 	delta, b, ok[3] = uvarint(b)
-	size, b, ok[4] = uvarint(b)
-	if ok != [5]bool{true, true, true, true, true} || size != uint64(len(b)) {
+	if ok[4] = true; version > 1 {
+		generation, b, ok[4] = uvarint(b)
+	}
+	size, b, ok[5] = uvarint(b)
+	if ok != [6]bool{true, true, true, true, true, true} || generation > 1<<32-1 || size != uint64(len(b)) {
 		return Entity{}, fault.New(fault.Corrupt, "entity record %s: bad length", e.ID)
 	}
 	e.Modified = e.Created + age
-	e.Seq, e.Rev = Seq(seq), Seq(seq+delta)
+	e.Seq, e.Rev, e.Generation = Seq(seq), Seq(seq+delta), uint32(generation)
 	e.JSON = b
 	return e, nil
 }

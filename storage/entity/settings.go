@@ -8,6 +8,8 @@ import "strings"
 type Settings struct {
 	Plan  IndexPlan   // of entities written from now on
 	Older []IndexPlan // of entities not indexed anew yet, oldest first
+	// Composites is the highest number that a composite index was ever given.
+	Composites uint32
 
 	// What is kept for clients to read again.
 	Declared         bool   // settings were set, and not deleted since
@@ -17,7 +19,16 @@ type Settings struct {
 	QueueIndex       string
 	IndexConsistency string
 	Region           string
+	Job              ID // task that indexes anew, of the last time that one was recorded
 }
+
+// Limits of what a collection may declare.
+const (
+	MaxFields        = 1000 // listed properties
+	MaxComposites    = 16
+	MaxCompositeKeys = 4
+	MinCompositeKeys = 2
+)
 
 // FirstPlan is the generation of the plan of a collection without settings: every
 // property is indexed. Generation 0 is that of entities written before there were
@@ -51,11 +62,15 @@ type CompositeKey struct {
 	Desc     bool
 }
 
+// Indexes reports whether entities of the plan have entries besides those of their
+// id and unique values.
+func (p *IndexPlan) Indexes() bool { return !p.None && p.Generation != 0 }
+
 // Covers reports whether the plan indexes the property at a folded path: uuid,
 // type, name, created and modified always, unless nothing is, others as the
 // settings say.
 func (p *IndexPlan) Covers(path string) bool {
-	if p.None {
+	if !p.Indexes() {
 		return false
 	}
 	switch path {
@@ -76,4 +91,51 @@ func (p *IndexPlan) Covers(path string) bool {
 // Defaults returns the settings of a collection that has none.
 func Defaults() Settings {
 	return Settings{Plan: IndexPlan{Generation: FirstPlan, All: true}}
+}
+
+// PlanOf returns the plan of a generation; false if no entity can be of it.
+func (s *Settings) PlanOf(generation uint32) (*IndexPlan, bool) {
+	if s.Plan.Generation == generation {
+		return &s.Plan, true
+	}
+	for i := range s.Older {
+		if s.Older[i].Generation == generation {
+			return &s.Older[i], true
+		}
+	}
+	return nil, false
+}
+
+// Usable reports whether the index of the property at a folded path holds every
+// entity of the collection, and so can answer a query.
+func (s *Settings) Usable(path string) bool {
+	for i := range s.Older {
+		if !s.Older[i].Covers(path) {
+			return false
+		}
+	}
+	return s.Plan.Covers(path)
+}
+
+// Ready reports whether a composite index of the current plan holds every entity of
+// the collection.
+func (s *Settings) Ready(c *Composite) bool {
+	for i := range s.Older {
+		if s.Older[i].composite(c.Number) == nil {
+			return false
+		}
+	}
+	return s.Plan.composite(c.Number) != nil
+}
+
+func (p *IndexPlan) composite(number uint32) *Composite {
+	if !p.Indexes() {
+		return nil
+	}
+	for i := range p.Composites {
+		if p.Composites[i].Number == number {
+			return &p.Composites[i]
+		}
+	}
+	return nil
 }

@@ -15,7 +15,7 @@ type foldRange struct{ lo, hi, stride, delta rune }
 func Fold(s string) string {
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c >= utf8.RuneSelf || (c >= 'A' && c <= 'Z') {
-			return string(appendFold(make([]byte, 0, len(s)+4), s))
+			return string(AppendFold(make([]byte, 0, len(s)+4), s))
 		}
 	}
 	return s
@@ -45,7 +45,8 @@ func lower(c byte) byte {
 	return c
 }
 
-func appendFold(dst []byte, s string) []byte {
+// AppendFold appends what Fold makes of s.
+func AppendFold(dst []byte, s string) []byte {
 	for i := 0; i < len(s); {
 		c := s[i]
 		if c < utf8.RuneSelf {
