@@ -53,6 +53,9 @@ type Entry struct {
 	Text   string
 }
 
+// Claims reports whether no other entity may have the key.
+func (e *Entry) Claims() bool { return e.Unique != "" || e.Key[atKind] == keys.KindID }
+
 // Use is a property that an entity has a value of. Several says that it has more
 // than one.
 type Use struct {

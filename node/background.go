@@ -168,7 +168,7 @@ func (n *Node) proposeIn(ctx context.Context, p entity.Partition, cmd command.Co
 			return command.Outcome{}, diskFull()
 		}
 	}
-	if needs := cmd.Kind().Protocol(); needs > max(1, n.protocol.Load()) {
+	if needs := cmd.Protocol(); needs > max(1, n.protocol.Load()) {
 		return command.Outcome{}, fault.New(fault.NotImplemented, "not before every node of the cluster has been upgraded")
 	}
 	if cmd.Request == (command.RequestID{}) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"hash/maphash"
 
 	"github.com/trellisdb/trellis/index"
 	"github.com/trellisdb/trellis/raftfsm/command"
@@ -41,13 +42,16 @@ type Problem struct {
 func (p Problem) String() string { return fmt.Sprintf("key %x: %s", p.Key, p.What) }
 
 // Check reads a whole partition and verifies that its parts agree: every entity
-// has exactly its index entries and every entry its entity, counters count what
-// is there, credentials have owners, the registry's links and routes lead to
-// records and back, edges are listed at both ends, counted and marked, and end where entities are
-// or a task removes them, and every task has its place in the queue and no other. An error says that reading was not possible; what is
-// wrong with what was read is in the report.
+// has exactly its index entries and every entry its entity, counters, statistics and
+// bitmaps count what is there, credentials have owners, the registry's links and
+// routes lead to records and back, edges are listed at both ends, counted and marked,
+// and end where entities are or a task removes them, and every task has its place in
+// the queue and no other. An error says that reading was not possible; what is wrong
+// with what was read is in the report.
 func Check(ctx context.Context, v *storage.View) (Report, error) {
-	c := checker{view: v, collections: make(map[collectionKey]*census), gone: make(map[appEnd]struct{})}
+	c := checker{
+		view: v, collections: make(map[collectionKey]*census), seed: maphash.MakeSeed(), gone: make(map[appEnd]struct{}),
+	}
 	c.report.Partition = v.Partition()
 	if err := c.walk(ctx); err != nil {
 		return Report{}, fmt.Errorf("partition %d: check: %w", v.Partition(), err)
@@ -62,12 +66,24 @@ type collectionKey struct {
 
 // census is what was met of a collection.
 type census struct {
-	fields     index.Collection
-	named, met bool // in the dictionary; has counters
-	entities   uint64
-	highest    entity.Seq // the highest seq or rev
-	next       entity.Seq
-	count      uint64
+	*collection      // as its dictionary, settings and counters have it
+	known, met  bool // in the dictionary; has counters
+	entities    uint64
+	generations map[uint32]uint64 // entities of them
+	highest     entity.Seq        // the highest seq or rev
+	uses        []uses            // by number of the property, less one
+	sums        map[byte]*sum     // by kind of index
+}
+
+// uses counts the entities that have values of a property.
+type uses struct{ with, several uint64 }
+
+// Number implements index.Properties. It gives no number.
+func (n *census) Number(path []byte) (entity.PropertyID, error) {
+	if id, ok := n.Known(string(path)); ok {
+		return id, nil
+	}
+	return 0, fault.New(fault.Corrupt, "property %s has no number", excerpt(string(path)))
 }
 
 type checker struct {
@@ -81,6 +97,7 @@ type checker struct {
 	run         edgeRun
 	nextEdge    entity.Seq // of the application of the last key
 	key, value  []byte
+	seed        maphash.Seed
 }
 
 func (c *checker) problem(key []byte, format string, args ...any) {
@@ -119,7 +136,7 @@ func (c *checker) walk(ctx context.Context) error {
 		return err
 	}
 	c.compareCounters()
-	return nil
+	return c.compareIndexes(ctx)
 }
 
 // visit checks one key. An error is one of reading.
@@ -157,6 +174,12 @@ func (c *checker) visit(k, v []byte) error {
 		return c.id(k, v)
 	case keys.KindUnique:
 		return c.unique(k, v)
+	case keys.KindOrdered, keys.KindComposite, keys.KindWord, keys.KindGeo:
+		return c.indexEntry(k, v)
+	case keys.KindPresent:
+		return c.present(k, v)
+	case keys.KindProperty, keys.KindSettings:
+		return c.described(k)
 	case keys.KindCollection:
 		return c.counters(k)
 	case keys.KindName:
@@ -246,11 +269,24 @@ func (c *checker) of(app entity.AppID, id entity.CollectionID) (*census, error) 
 	if known := c.collections[at]; known != nil {
 		return known, nil
 	}
-	n := &census{fields: index.Collection{Partition: c.view.Partition(), App: app, ID: id}}
-	var err error
-	if n.fields.Unique, _, err = readProperties(c.view, app, id); err != nil {
+	p := c.view.Partition()
+	n := &census{
+		collection:  &collection{Collection: index.Collection{Partition: p, App: app, ID: id}, properties: make(map[string]*property)},
+		generations: make(map[uint32]uint64), sums: make(map[byte]*sum),
+	}
+	n.Properties = n
+	stored, _, err := storage.ReadCounters(c.view, app, id)
+	if err != nil {
 		return nil, err
 	}
+	n.next, n.count, n.older = stored.NextSeq, stored.Count, stored.Older
+	if n.settings, err = storage.ReadSettings(c.view, app, id); err != nil {
+		return nil, err
+	}
+	if err = n.readProperties(c.view); err != nil {
+		return nil, err
+	}
+	n.uses = make([]uses, len(n.numbered))
 	c.collections[at] = n
 	c.order = append(c.order, at)
 	return n, nil
@@ -280,21 +316,50 @@ func (c *checker) entity(k, v []byte) error {
 		c.problem(k, "entity %s says it is number %d, revision %d", e.ID, e.Seq, e.Rev)
 		return nil
 	}
-	if err := c.entries.Build(&n.fields, &e); err != nil {
+	n.generations[e.Generation]++
+	if err := c.build(n, &e); err != nil {
 		c.problem(k, "entity %s: %v", e.ID, err)
 	}
-	for _, want := range c.entries.Entries() {
+	entries := c.entries.Entries()
+	for i := range entries {
+		want := &entries[i]
+		if !want.Claims() {
+			n.sum(want.Key[8]).wanted += c.fingerprint(want.Key, want.Value)
+			continue
+		}
 		got, ok, err := c.get(want.Key)
 		if err != nil {
 			return err
 		}
-		if !ok {
-			c.problem(want.Key, "missing: entity %s at %x has this index entry", e.ID, k)
-		} else if !bytes.Equal(got, want.Value) {
-			c.problem(want.Key, "leads to %x, and not to entity %s", got, e.ID)
+		c.compare(k, &e, want, got, ok)
+	}
+	for _, u := range c.entries.Uses() {
+		n.sum(keys.KindPresent).wanted += c.fingerprintOf(u.Property, seq)
+		counted := &n.uses[u.Property-1]
+		if counted.with++; u.Several {
+			counted.several++
 		}
 	}
 	return c.marks(k, id, &e)
+}
+
+// build makes c.entries those that an entity has.
+func (c *checker) build(n *census, e *entity.Entity) error {
+	c.entries.Reset()
+	plan, err := n.planOf(e)
+	if err == nil {
+		err = c.entries.Build(&n.Collection, plan, e)
+	}
+	return err
+}
+
+// compare reports an index entry of an entity that is not there as it should be.
+func (c *checker) compare(k []byte, e *entity.Entity, want *index.Entry, got []byte, ok bool) {
+	if !ok {
+		c.problem(want.Key, "missing: entity %s at %x has this index entry", e.ID, k)
+	} else if !bytes.Equal(got, want.Value) {
+		c.problem(want.Key, "leads to %x, and not to entity %s", got, e.ID)
+	}
 }
 
 func (c *checker) id(k, v []byte) error {
@@ -308,29 +373,24 @@ func (c *checker) id(k, v []byte) error {
 	return err
 }
 
-// leads reports an index entry whose entity is not there, and returns the
-// entity's entries if it is.
-func (c *checker) leads(k []byte, collection entity.CollectionID, seq entity.Seq, id entity.ID) (bool, error) {
+// leads returns the entity that an index entry leads to; nil if it is not there,
+// which is reported.
+func (c *checker) leads(k []byte, collection entity.CollectionID, seq entity.Seq, id entity.ID) (*entity.Entity, error) {
 	c.key = keys.AppendEntity(c.key[:0], c.view.Partition(), c.app, collection, seq)
 	raw, ok, err := c.get(c.key)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	if !ok {
 		c.problem(k, "leads to entity %s, number %d, which does not exist", id, seq)
-		return false, nil
+		return nil, nil
 	}
 	e, err := entity.DecodeRecord(raw)
 	if err != nil || e.ID != id {
 		c.problem(k, "leads to number %d, which is not entity %s", seq, id)
-		return false, nil
+		return nil, nil
 	}
-	n, err := c.of(c.app, collection)
-	if err != nil {
-		return false, err
-	}
-	_ = c.entries.Build(&n.fields, &e) // reported with the entity
-	return true, nil
+	return &e, nil
 }
 
 func (c *checker) unique(k, v []byte) error {
@@ -340,11 +400,19 @@ func (c *checker) unique(k, v []byte) error {
 		c.problem(k, "damaged unique key")
 		return nil
 	}
-	found, err := c.leads(k, collection, seq, id)
-	if err == nil && found && !c.entries.Has(k) {
+	e, err := c.leads(k, collection, seq, id)
+	if err != nil || e == nil {
+		return err
+	}
+	n, err := c.of(c.app, collection)
+	if err != nil {
+		return err
+	}
+	_ = c.build(n, e) // reported with the entity
+	if !c.entries.Has(k) {
 		c.problem(k, "entity %s does not have this unique value", id)
 	}
-	return err
+	return nil
 }
 
 // counters notes that a collection has counters; what they say is read when
@@ -394,13 +462,11 @@ func (c *checker) name(k, v []byte) error {
 	if err != nil {
 		return err
 	}
-	if n.named {
+	if n.known {
 		c.problem(k, "%q has number %d, which is another's", name, number)
 	}
-	n.named = true
-	stored, _, err := storage.ReadCollection(c.view, c.app, name)
-	n.next, n.count = stored.NextSeq, stored.Count
-	return err
+	n.known = true
+	return nil
 }
 
 // compareCounters checks what is known once everything was met.
@@ -412,7 +478,7 @@ func (c *checker) compareCounters() {
 		case !n.met:
 			c.problem(key, "collection %d of application %d has no counters", at.id, at.app)
 			continue
-		case !n.named:
+		case !n.known:
 			c.problem(key, "collection %d of application %d has no name", at.id, at.app)
 			continue
 		}

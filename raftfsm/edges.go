@@ -133,12 +133,12 @@ func (m *Machine) connect(cmd *command.Command, op *command.Connect) (result, er
 	}
 	shown := &res.Entities[0]
 	if !source.HasOut {
-		if _, err := m.mark(cmd.App, e.source, keys.Outbound, true); err != nil {
+		if _, err := m.markEnd(cmd.App, e.source, keys.Outbound, true); err != nil {
 			return result{}, err
 		}
 	}
 	if !shown.HasIn {
-		if _, err := m.mark(cmd.App, e.target, keys.Inbound, true); err != nil {
+		if _, err := m.markEnd(cmd.App, e.target, keys.Inbound, true); err != nil {
 			return result{}, err
 		}
 	}
@@ -386,7 +386,7 @@ func (m *Machine) uncount(app entity.AppID, end entity.End, direction byte, verb
 	if err != nil || others {
 		return 0, err
 	}
-	return m.mark(app, end, direction, false)
+	return m.markEnd(app, end, direction, false)
 }
 
 // count adds by to the number of edges of a verb at an end, and returns the sum.
@@ -424,9 +424,9 @@ func (m *Machine) hasEdges(app entity.AppID, end entity.End, direction byte) (ha
 	return has, err
 }
 
-// mark makes the record of an end's entity, if it is there, say whether it has edges
+// markEnd makes the record of an end's entity, if it is there, say whether it has edges
 // in a direction, and returns how many bytes were written for that.
-func (m *Machine) mark(app entity.AppID, end entity.End, direction byte, has bool) (int, error) {
+func (m *Machine) markEnd(app entity.AppID, end entity.End, direction byte, has bool) (int, error) {
 	m.key = keys.AppendEntity(m.key[:0], m.cfg.Partition, app, end.Collection, end.Seq)
 	raw, ok, err := m.get(m.key)
 	if err != nil || !ok || !entity.MarkRecord(raw, direction == keys.Outbound, has) {

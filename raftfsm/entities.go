@@ -17,6 +17,7 @@ type draft struct {
 	entity      entity.Entity
 	credentials []command.Credential
 	entries     index.Set
+	built       entity.CollectionID // entries are for this collection
 }
 
 // draftAt returns the i-th draft, whose memory is reused.
@@ -56,6 +57,9 @@ func (m *Machine) createEntities(cmd *command.Command, op *command.CreateEntitie
 			continue
 		}
 		for _, e := range d.entries.Entries() {
+			if !e.Claims() {
+				continue
+			}
 			if _, claims := claimed[string(e.Key)]; claims {
 				return result{}, refusal{taken(&op.Rules, &e, d.entity.ID)}
 			}
@@ -85,6 +89,7 @@ func (m *Machine) createEach(c *collection, op *command.CreateEntities) (result,
 	res := m.newResult(len(op.Items))
 	for i := range op.Items {
 		d := m.draftAt(0)
+		c.retract()
 		err := m.check(d, c, &op.Rules, &op.Items[i], c.next)
 		if f := refusedBy(err); f != nil {
 			res.Errors = append(res.Errors, command.ItemError{Index: i, Code: f.Code, Message: f.Message})
@@ -135,13 +140,14 @@ func (m *Machine) check(d *draft, c *collection, rules *command.Rules, item *com
 	}
 	d.entity = entity.Entity{
 		ID: item.ID, Created: item.Created, Modified: max(item.Created, item.Modified),
-		Seq: seq, Rev: seq, JSON: item.JSON,
+		Seq: seq, Rev: seq, Generation: c.settings.Plan.Generation, JSON: item.JSON,
 	}
 	d.credentials = item.Credentials
 	if o := index.NewObject(item.JSON); o.Err() != nil {
 		return refuseAs(o.Err())
 	}
-	if err := d.entries.Build(&c.Collection, &d.entity); err != nil {
+	d.built = c.ID
+	if err := d.entries.Build(&c.Collection, &c.settings.Plan, &d.entity); err != nil {
 		return refuseAs(err)
 	}
 	if !c.founded {
@@ -156,7 +162,7 @@ func (m *Machine) free(rules *command.Rules, set, except *index.Set, id entity.I
 	entries := set.Entries()
 	for i := range entries {
 		e := &entries[i]
-		if except != nil && (e.Unique == "" || except.Has(e.Key)) {
+		if !e.Claims() || except != nil && (e.Unique == "" || except.Has(e.Key)) {
 			continue
 		}
 		_, owned, err := m.get(e.Key)
@@ -210,12 +216,10 @@ func tooLarge(json []byte) error {
 
 // write puts a checked entity into the batch. The collection is enrolled.
 func (m *Machine) write(d *draft, c *collection) error {
-	if keysOf := d.entries.Entries(); len(keysOf) > 0 {
-		if in, _, ok := keys.DecodeID(keysOf[0].Key); !ok || in != c.ID {
-			// The collection was founded by this command: its number was not known to check.
-			if err := d.entries.Build(&c.Collection, &d.entity); err != nil {
-				return err
-			}
+	if d.built != c.ID {
+		// The collection was founded by this command: its number was not known to check.
+		if err := d.entries.Build(&c.Collection, &c.settings.Plan, &d.entity); err != nil {
+			return err
 		}
 	}
 	c.next++
@@ -225,6 +229,7 @@ func (m *Machine) write(d *draft, c *collection) error {
 	for _, e := range d.entries.Entries() {
 		m.batch.Set(e.Key, e.Value)
 	}
+	m.use(c, d.entity.Seq, nil, d.entries.Uses())
 	for i := range d.credentials {
 		m.putCredential(c.App, d.entity.ID, d.credentials[i].Kind, &entity.Credential{
 			Changed: d.entity.Modified, Value: d.credentials[i].Value,
@@ -347,8 +352,7 @@ func (m *Machine) updateEntity(cmd *command.Command, op *command.UpdateEntity) (
 	}
 	c.next++
 	m.names.change(c)
-	m.putEntity(c, &e)
-	index.Difference(&m.before, &d.entries, m.batch.Delete, m.batch.Set)
+	m.replace(c, &old, d)
 	m.touch(cmd.App, c.name)
 	res := m.newResult(1)
 	res.add(c, e)
@@ -367,13 +371,29 @@ func (m *Machine) revise(cmd *command.Command, d *draft, c *collection, rules *c
 	}
 	d.entity = *old
 	d.entity.JSON, d.entity.Modified, d.entity.Rev = json, max(cmd.Time, old.Modified+1), c.next
-	if err := d.entries.Build(&c.Collection, &d.entity); err != nil {
-		return refuseAs(err)
-	}
-	if err := m.before.Build(&c.Collection, old); err != nil && fault.Is(err, fault.Corrupt) {
+	if err := m.rebuild(d, c, old); err != nil {
 		return err
 	}
 	return m.free(rules, &d.entries, &m.before, old.ID)
+}
+
+// rebuild makes the entries of d those of the current plan, and m.before those that
+// the entity has, or refuses.
+func (m *Machine) rebuild(d *draft, c *collection, old *entity.Entity) error {
+	d.built = c.ID
+	d.entity.Generation = c.settings.Plan.Generation
+	if err := d.entries.Build(&c.Collection, &c.settings.Plan, &d.entity); err != nil {
+		return refuseAs(err)
+	}
+	return m.recallEntries(c, old)
+}
+
+// replace writes d in the place of an entity, whose entries are m.before.
+func (m *Machine) replace(c *collection, old *entity.Entity, d *draft) {
+	m.putEntity(c, &d.entity)
+	index.Difference(&m.before, &d.entries, m.batch.Delete, m.batch.Set)
+	m.use(c, old.Seq, m.before.Uses(), d.entries.Uses())
+	m.leave(c, old.Generation)
 }
 
 // upsert creates what an update did not find.
@@ -444,7 +464,7 @@ func (m *Machine) deleteEntity(cmd *command.Command, op *command.DeleteEntity) (
 
 // remove takes an entity and its index entries out of a collection.
 func (m *Machine) remove(c *collection, e *entity.Entity) error {
-	if err := m.before.Build(&c.Collection, e); err != nil && fault.Is(err, fault.Corrupt) {
+	if err := m.recallEntries(c, e); err != nil {
 		return err
 	}
 	m.key = keys.AppendEntity(m.key[:0], c.Partition, c.App, c.ID, e.Seq)
@@ -452,6 +472,8 @@ func (m *Machine) remove(c *collection, e *entity.Entity) error {
 	for _, entry := range m.before.Entries() {
 		m.batch.Delete(entry.Key)
 	}
+	m.use(c, e.Seq, m.before.Uses(), nil)
+	m.leave(c, e.Generation)
 	c.count--
 	m.names.change(c)
 	return nil

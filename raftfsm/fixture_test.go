@@ -37,6 +37,7 @@ type fixture struct {
 	machine *Machine
 	index   uint64
 	halted  error
+	inFull  bool // dump shows every key of an index
 }
 
 func newFixture(t testing.TB, p entity.Partition, dedup uint64) *fixture {

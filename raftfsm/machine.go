@@ -67,6 +67,10 @@ type Machine struct {
 	versions [versionSlots]atomic.Uint64
 }
 
+// maxApply is from how many bytes on a batch is committed before its last entry: what
+// a command adds to the indexes can be many times as long as the command.
+const maxApply = 64 << 20
+
 // versionSlots is how many counters the applications of a partition share.
 const versionSlots = 256
 
@@ -147,6 +151,11 @@ func (m *Machine) ApplyBatch(entries []*raft.Log) []any {
 			return m.halt(len(entries), fmt.Errorf("partition %d: apply log entry %d: %w", m.cfg.Partition, entry.Index, err))
 		}
 		responses[i] = outcomes
+		if m.batch.Size() > maxApply {
+			if err := m.commit(); err != nil {
+				return m.halt(len(entries), fmt.Errorf("partition %d: commit up to log entry %d: %w", m.cfg.Partition, m.last, err))
+			}
+		}
 	}
 	if m.last == before {
 		return responses
@@ -324,6 +333,16 @@ func (m *Machine) dispatch(cmd *command.Command) (result, error) {
 		return m.deleteEntities(cmd, &op)
 	case command.UpdateEntities:
 		return m.updateEntities(cmd, &op)
+	case command.PutSettings:
+		return m.putSettings(cmd, &op)
+	case command.ClearSettings:
+		return m.clearSettings(cmd, &op)
+	case command.Reindex:
+		return m.reindex(cmd, &op)
+	case command.ReindexStep:
+		return m.reindexStep(cmd, &op)
+	case command.ClearStep:
+		return m.clearStep(cmd, &op)
 	}
 	return result{}, fmt.Errorf("no way to apply a %T", cmd.Op)
 }

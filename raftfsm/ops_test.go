@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"github.com/trellisdb/trellis/raftfsm/command"
+	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/keys"
 )
@@ -24,6 +25,7 @@ func TestOperations(t *testing.T) {
 			p = entity.System
 		}
 		f := newFixture(t, p, 64)
+		f.inFull = strings.HasSuffix(path, "indexes")
 		now := int64(1000)
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			now += 10
@@ -165,6 +167,45 @@ func parseOp(t *testing.T, d *datadriven.TestData) command.Op {
 		var version uint32
 		d.ScanArgs(t, "version", &version)
 		return command.SetProtocol{Version: version}
+	case "put-settings":
+		op := command.PutSettings{Collection: rules.Collection, Task: id("task"), Replace: d.HasArg("replace"), By: str("by")}
+		for _, arg := range d.CmdArgs {
+			switch arg.Key {
+			case "fields":
+				op.Fields = &command.Fields{List: arg.Vals}
+			case "all", "none":
+				op.Fields = &command.Fields{All: arg.Key == "all", None: arg.Key == "none"}
+			case "composites":
+				list := [][]entity.CompositeKey{}
+				for _, val := range arg.Vals {
+					var declared []entity.CompositeKey
+					for _, key := range strings.Split(val, "/") {
+						name, desc := strings.CutSuffix(key, "-")
+						declared = append(declared, entity.CompositeKey{Property: name, Desc: desc})
+					}
+					list = append(list, declared)
+				}
+				op.Composites = &list
+			}
+		}
+		return op
+	case "clear-settings":
+		return command.ClearSettings{Collection: rules.Collection, Task: id("task")}
+	case "reindex":
+		return command.Reindex{Collection: rules.Collection, Task: id("task"), Updated: int64(num("updated"))}
+	case "reindex-step", "clear-step":
+		var seqs []entity.Seq
+		for _, field := range strings.Fields(d.Input) {
+			n, err := strconv.ParseUint(field, 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			seqs = append(seqs, entity.Seq(n))
+		}
+		if d.Cmd == "clear-step" {
+			return command.ClearStep{Collection: rules.Collection, Seqs: seqs, Before: int64(num("before"))}
+		}
+		return command.ReindexStep{Collection: rules.Collection, Seqs: seqs}
 	case "term-start":
 		return command.TermStart{Term: 3, Node: "n1"}
 	}
@@ -268,6 +309,12 @@ func (f *fixture) dump() map[string]string {
 	for ok := it.First(); ok; ok = it.Next() {
 		if string(it.Key()) != string(keys.AppendApplied(nil, p)) {
 			k, value := render(it.Key(), it.Value())
+			if c, ok := indexOf(it.Key()); ok && !f.inFull {
+				k = fmt.Sprintf("%s%c c%d", k[:strings.IndexByte(k, '/')+1], it.Key()[8], c)
+				n := 0
+				_, _ = fmt.Sscan(all[k], &n)
+				value = fmt.Sprintf("%d keys", n+1)
+			}
 			all[k] = value
 		}
 	}
@@ -275,6 +322,67 @@ func (f *fixture) dump() map[string]string {
 		f.t.Fatal(err)
 	}
 	return all
+}
+
+// indexOf returns the collection of a key of an index, which all tests but one show
+// by their number.
+func indexOf(k []byte) (entity.CollectionID, bool) {
+	if app := k[4] | k[5] | k[6] | k[7]; app == 0 {
+		return 0, false
+	}
+	_, c, _, _, ok := keys.DecodeIndex(k)
+	return c, ok
+}
+
+func renderIndex(k, v []byte) (string, string) {
+	kind, c, p, rest, _ := keys.DecodeIndex(k)
+	head := fmt.Sprintf("%c c%d p%d", kind, c, p)
+	switch kind {
+	case keys.KindPresent:
+		bitmap, _ := storage.DecodeBitmap(v)
+		text := ""
+		for seq := range entity.Seq(keys.PresentBlock) {
+			if bitmap.Has(seq) {
+				text += fmt.Sprintf("s%d ", seq)
+			}
+		}
+		return head, strings.TrimSpace(text)
+	case keys.KindProperty:
+		with, several, _ := storage.DecodePropertyStats(v)
+		return head, fmt.Sprintf("with %d several %d", with, several)
+	case keys.KindOrdered:
+		switch p {
+		case keys.PropCreated:
+			return fmt.Sprintf("I c%d created %x", c, rest[:len(rest)-8]), fmt.Sprintf("s%d", keys.TimeTail(k))
+		case keys.PropModified:
+			return fmt.Sprintf("I c%d modified %x", c, rest[:len(rest)-8]), fmt.Sprintf("s%d", keys.TimeTail(k))
+		}
+	}
+	return fmt.Sprintf("%s %q s%d", head, rest[:len(rest)-8], keys.Tail(k)), fmt.Sprintf("%x", v)
+}
+
+func renderSettings(v []byte) string {
+	s, _ := entity.DecodeSettings(v)
+	plan := func(p entity.IndexPlan) string {
+		text := fmt.Sprintf("generation %d", p.Generation)
+		switch {
+		case p.None:
+			text += " none"
+		case p.All:
+			text += " all"
+		default:
+			text += fmt.Sprintf(" %q", p.Fields)
+		}
+		for _, c := range p.Composites {
+			text += fmt.Sprintf(" composite %d %v", c.Number, c.Keys)
+		}
+		return text
+	}
+	text := plan(s.Plan)
+	for _, p := range s.Older {
+		text += ", older " + plan(p)
+	}
+	return fmt.Sprintf("%s; declared %v updated %d by %q reindexed %d job #%d composites %d", text, s.Declared, s.Updated, s.UpdatedBy, s.Reindexed, number(s.Job), s.Composites)
 }
 
 func render(k, v []byte) (string, string) {
@@ -285,11 +393,19 @@ func render(k, v []byte) (string, string) {
 			return app + key, value
 		}
 	}
+	if _, ok := indexOf(k); ok {
+		key, value := renderIndex(k, v)
+		return app + key, value
+	}
 	switch k[8] {
+	case keys.KindSettings:
+		if app != "0/" {
+			return fmt.Sprintf("%ss c%d", app, k[12]), renderSettings(v)
+		}
 	case keys.KindEntity:
 		c, seq, _ := keys.DecodeEntity(k)
 		e, _ := entity.DecodeRecord(v)
-		return fmt.Sprintf("%sE c%d s%d", app, c, seq), fmt.Sprintf("#%d rev %d%s %s", number(e.ID), e.Rev, marksOf(&e), e.JSON)
+		return fmt.Sprintf("%sE c%d s%d", app, c, seq), fmt.Sprintf("#%d rev %d generation %d%s %s", number(e.ID), e.Rev, e.Generation, marksOf(&e), e.JSON)
 	case keys.KindID:
 		c, id, _ := keys.DecodeID(k)
 		seq, _ := keys.DecodeSeq(v)
@@ -300,9 +416,17 @@ func render(k, v []byte) (string, string) {
 		return fmt.Sprintf("%sU c%d p%d %q", app, c, property, value[1:len(value)-2]), fmt.Sprintf("s%d #%d", seq, number(id))
 	case keys.KindName:
 		owner, name, _ := keys.DecodeName(k)
-		return fmt.Sprintf("%sd c%d %q", app, owner, name), fmt.Sprint(v[0])
+		text := fmt.Sprint(v[0])
+		if n, _ := storage.DecodeNumbered(v); len(v) > 1 && n.Unique {
+			text += " unique"
+		}
+		return fmt.Sprintf("%sd c%d %q", app, owner, name), text
 	case keys.KindCollection:
-		return fmt.Sprintf("%sM c%d", app, k[12]), fmt.Sprintf("next %d count %d", v[1], v[2])
+		text := fmt.Sprintf("next %d count %d", v[1], v[2])
+		for i := range v[3] {
+			text += fmt.Sprintf(" generation %d: %d", v[4+2*i], v[5+2*i])
+		}
+		return fmt.Sprintf("%sM c%d", app, k[12]), text
 	case keys.KindLink:
 		if relation, from, to, ok := keys.DecodeLink(k); ok && app != "0/" {
 			return fmt.Sprintf("%sL %d #%d #%d", app, relation, number(from), number(to)), ""

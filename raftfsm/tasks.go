@@ -196,8 +196,9 @@ func (m *Machine) purgeApplication(cmd *command.Command) (result, error) {
 // forget drops what is known of an application's collections. Their counters are
 // not written any more.
 func (n *names) forget(app entity.AppID) {
-	for key := range n.known {
+	for key, c := range n.known {
 		if key.app == app {
+			n.paths -= len(c.numbered)
 			delete(n.known, key)
 		}
 	}

@@ -32,15 +32,17 @@ type Batch struct {
 	runs   [][]uint32 // positions in ops, each run in order of the keys; of Scan
 	sorted int        // ops that are in runs
 
-	order []uint32 // scratch of Commit
-	wire  *pebble.Batch
+	order   []uint32 // scratch of Commit
+	scratch []byte   // of Merge
+	wire    *pebble.Batch
 }
 
-// operation is a set or a delete. Offsets are into the arena.
+// operation is a set, a delete, or a merge. Offsets are into the arena.
 type operation struct {
 	key, keyEnd     uint32
 	value, valueEnd uint32
 	deleted         bool
+	merge           bool // the value is a change of what is stored
 }
 
 // maxBatch bounds the arena, whose offsets are 32 bits.
@@ -58,8 +60,11 @@ func (s *State) NewBatch(p entity.Partition) *Batch {
 // Partition returns the partition the batch changes.
 func (b *Batch) Partition() entity.Partition { return b.p }
 
-// Len returns how many keys the batch sets or deletes.
+// Len returns how many keys the batch changes.
 func (b *Batch) Len() int { return len(b.ops) }
+
+// Size returns about how much memory the batch takes, in bytes.
+func (b *Batch) Size() int { return len(b.arena) }
 
 func (b *Batch) keyOf(op *operation) []byte   { return b.arena[op.key:op.keyEnd] }
 func (b *Batch) valueOf(op *operation) []byte { return b.arena[op.value:op.valueEnd] }
@@ -80,14 +85,29 @@ func (b *Batch) slot(key []byte) int {
 func (b *Batch) Get(dst, key []byte) ([]byte, bool, error) {
 	if n := b.table[b.slot(key)]; n != 0 {
 		op := &b.ops[n-1]
-		if op.deleted {
+		switch {
+		case op.deleted:
 			return dst, false, nil
+		case op.merge:
+			stored, ok, err := b.stored(nil, key)
+			if err == nil && !ok {
+				stored = nil
+			}
+			if err == nil {
+				dst, err = merged(dst, key, stored, b.valueOf(op), true)
+			}
+			return dst, err == nil, err
 		}
 		return append(dst, b.valueOf(op)...), true, nil
 	}
 	if !inPartition(key, b.p) {
 		return dst, false, fmt.Errorf("partition %d: key %x belongs to another", b.p, key)
 	}
+	return b.stored(dst, key)
+}
+
+// stored is Get of a key that the batch neither sets nor deletes by itself.
+func (b *Batch) stored(dst, key []byte) ([]byte, bool, error) {
 	if b.cleared(key) {
 		return dst, false, nil
 	}
@@ -96,6 +116,26 @@ func (b *Batch) Get(dst, key []byte) ([]byte, bool, error) {
 
 // Set gives key a value. It copies both. It panics on a key of another partition.
 func (b *Batch) Set(key, value []byte) { b.put(key, value, false) }
+
+// Merge changes the value of key, which is one of AppendPresent, by a change of
+// AppendPresence, whether or not there is a value. Nothing is read for it. It copies
+// both. It panics on anything else.
+func (b *Batch) Merge(key, change []byte) {
+	var value []byte
+	merge := true
+	if n := b.table[b.slot(key)]; n != 0 {
+		op := &b.ops[n-1]
+		if merge = op.merge; !op.deleted {
+			value = b.valueOf(op)
+		}
+	}
+	var err error
+	if b.scratch, err = merged(b.scratch[:0], key, value, change, !merge); err != nil {
+		panic(fmt.Sprintf("partition %d: merge: %v", b.p, err))
+	}
+	b.put(key, b.scratch, false)
+	b.ops[b.table[b.slot(key)]-1].merge = merge
+}
 
 // Delete removes key. It panics on a key of another partition.
 func (b *Batch) Delete(key []byte) { b.put(key, nil, true) }
@@ -122,7 +162,7 @@ func (b *Batch) DeleteRange(lower, upper []byte) {
 	for i := range b.ops {
 		op := &b.ops[i]
 		if key := b.keyOf(op); bytes.Compare(key, lower) >= 0 && bytes.Compare(key, upper) < 0 {
-			op.deleted = true // ranges reach Pebble before single keys
+			op.deleted, op.merge = true, false // ranges reach Pebble before single keys
 			op.valueEnd = op.value
 		}
 	}
@@ -149,7 +189,7 @@ func (b *Batch) put(key, value []byte, deleted bool) {
 		}
 	}
 	op := &b.ops[b.table[i]-1]
-	op.deleted = deleted
+	op.deleted, op.merge = deleted, false
 	if room := op.valueEnd - op.value; uint32(len(value)) <= room {
 		op.valueEnd = op.value + uint32(copy(b.arena[op.value:], value))
 		return
@@ -224,7 +264,12 @@ func (b *Batch) encode() error {
 			}
 			continue
 		}
-		d := b.wire.SetDeferred(int(op.keyEnd-op.key), int(op.valueEnd-op.value))
+		var d *pebble.DeferredBatchOp
+		if op.merge {
+			d = b.wire.MergeDeferred(int(op.keyEnd-op.key), int(op.valueEnd-op.value))
+		} else {
+			d = b.wire.SetDeferred(int(op.keyEnd-op.key), int(op.valueEnd-op.value))
+		}
 		copy(d.Key, b.keyOf(op))
 		copy(d.Value, b.valueOf(op))
 		if err := d.Finish(); err != nil {

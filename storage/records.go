@@ -15,32 +15,101 @@ type Collection struct {
 	Name    string
 	NextSeq entity.Seq // the number the next entity or revision gets
 	Count   uint64     // number of entities
+	// Older are the entities whose index entries were written under an older plan.
+	Older []OlderEntities
 }
 
-const countersVersion = 1
+// OlderEntities counts the entities of a generation of the index that is not the
+// collection's newest.
+type OlderEntities struct {
+	Generation uint32
+	Count      uint64
+}
+
+// countersVersion is the version that is written. Version 1, which is still read, is
+// that of collections without any index: all their entities are of generation 0.
+const countersVersion = 2
 
 // AppendCollection appends the stored form of a collection's counters: version 1 ·
-// next seq uvarint · number of entities uvarint. Name and number are in its keys.
+// next seq uvarint · number of entities uvarint · older generations: count uvarint,
+// each generation uvarint · entities uvarint. Name and number are in its keys.
 func AppendCollection(dst []byte, c *Collection) []byte {
 	dst = append(dst, countersVersion)
 	dst = binary.AppendUvarint(dst, uint64(c.NextSeq))
-	return binary.AppendUvarint(dst, c.Count)
+	dst = binary.AppendUvarint(dst, c.Count)
+	dst = binary.AppendUvarint(dst, uint64(len(c.Older)))
+	for _, o := range c.Older {
+		dst = binary.AppendUvarint(dst, uint64(o.Generation))
+		dst = binary.AppendUvarint(dst, o.Count)
+	}
+	return dst
 }
 
-// decodeCounters is the inverse of AppendCollection; ok is false for anything else.
-func decodeCounters(b []byte) (next entity.Seq, count uint64, ok bool) {
-	if len(b) == 0 || b[0] != countersVersion {
-		return 0, 0, false
+// decodeCounters reads what AppendCollection wrote; ok is false for anything else.
+func (c *Collection) decodeCounters(b []byte) (ok bool) {
+	if len(b) == 0 || b[0] == 0 || b[0] > countersVersion {
+		return false
 	}
-	seq, n := binary.Uvarint(b[1:])
-	if n <= 0 {
-		return 0, 0, false
+	version, b := b[0], b[1:]
+	ok = true
+	next := func() uint64 {
+		v, n := binary.Uvarint(b)
+		if n <= 0 {
+			ok = false
+			return 0
+		}
+		b = b[n:]
+		return v
 	}
-	count, m := binary.Uvarint(b[1+n:])
-	if m <= 0 || 1+n+m != len(b) {
-		return 0, 0, false
+	c.NextSeq, c.Count = entity.Seq(next()), next()
+	if version == 1 {
+		if c.Count > 0 {
+			c.Older = []OlderEntities{{Generation: 0, Count: c.Count}}
+		}
+		return ok && len(b) == 0
 	}
-	return entity.Seq(seq), count, true
+	for range next() {
+		generation := next()
+		if !ok || generation > 1<<32-1 {
+			return false
+		}
+		c.Older = append(c.Older, OlderEntities{Generation: uint32(generation), Count: next()})
+	}
+	return ok && len(b) == 0
+}
+
+// Numbered is what a dictionary says of a name.
+type Numbered struct {
+	Number uint32
+	Unique bool // no two entities of the collection share a value of the property
+}
+
+const numberedUnique = 1
+
+// AppendNumbered appends the stored form: number uvarint · flags 1.
+func AppendNumbered(dst []byte, n Numbered) []byte {
+	dst = binary.AppendUvarint(dst, uint64(n.Number))
+	if n.Unique {
+		return append(dst, numberedUnique)
+	}
+	return append(dst, 0)
+}
+
+// DecodeNumbered reads what AppendNumbered wrote. A number without flags, which
+// collections, counters and verbs have, is that of a unique property where it is one
+// of a property: there were no others once.
+func DecodeNumbered(b []byte) (Numbered, bool) {
+	v, n := binary.Uvarint(b)
+	if n <= 0 || v == 0 || v > 1<<32-1 {
+		return Numbered{}, false
+	}
+	switch flags := b[n:]; {
+	case len(flags) == 0:
+		return Numbered{uint32(v), true}, true
+	case len(flags) == 1 && flags[0] <= numberedUnique:
+		return Numbered{uint32(v), flags[0] == numberedUnique}, true
+	}
+	return Numbered{}, false
 }
 
 // readNumber reads the number a dictionary gives to a name.
@@ -59,14 +128,14 @@ func readNumber(r Reader, app entity.AppID, owner entity.CollectionID, text stri
 	if err != nil || !ok {
 		return 0, false, err
 	}
-	v, n := binary.Uvarint(raw)
-	if n != len(raw) || v == 0 || v > 1<<32-1 {
+	n, ok := DecodeNumbered(raw)
+	if !ok {
 		return 0, false, fault.New(fault.Corrupt, "partition %d: dictionary %d of application %d: number of %q", r.Partition(), owner, app, text)
 	}
 	if remember {
-		view.state.names.put(known, uint32(v))
+		view.state.names.put(known, n.Number)
 	}
-	return uint32(v), true, nil
+	return n.Number, true, nil
 }
 
 // ReadCollectionID returns the number of a collection by its folded name. It
@@ -93,7 +162,7 @@ func ReadCollection(r Reader, app entity.AppID, name string) (Collection, bool, 
 	if err != nil || !ok {
 		return c, err == nil, err
 	}
-	if c.NextSeq, c.Count, ok = decodeCounters(raw); !ok {
+	if !c.decodeCounters(raw) {
 		return Collection{}, false, fault.New(fault.Corrupt, "partition %d: counters of collection %d of application %d", r.Partition(), c.ID, app)
 	}
 	return c, true, nil

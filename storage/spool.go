@@ -204,7 +204,9 @@ func (s *State) writeTable(ctx context.Context, name string, it *Iterator) (size
 		return 0, false, err
 	}
 	format := s.db.TableFormat()
-	w := sstable.NewWriter(objstorageprovider.NewFileWritable(f), s.opts.MakeWriterOptions(0, format))
+	opts := s.opts.MakeWriterOptions(0, format)
+	opts.MergerName = "nullptr" // nothing in it is to be merged: it is welcome everywhere
+	w := sstable.NewWriter(objstorageprovider.NewFileWritable(f), opts)
 	more = true
 	for n := 0; more; n++ {
 		if n%1024 == 0 && (ctx.Err() != nil || w.Raw().EstimatedSize() >= spoolTableSize) {

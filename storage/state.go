@@ -91,6 +91,10 @@ func openState(s *Store, exists bool) (*State, error) {
 	opts.DisableWAL = true
 	opts.Experimental.DisableIngestAsFlushable = func() bool { return true }
 	opts.Experimental.SpanPolicyFunc = splitAtPartitions
+	var err error
+	if opts.Merger, err = s.merger(exists); err != nil {
+		return nil, err
+	}
 	db, err := pebble.Open(s.path(stateName), opts)
 	if err != nil {
 		return nil, openError(err)

@@ -175,6 +175,16 @@ func (d *Decoder) op(kind Kind, r *reader) Op {
 		return r.deleteEntities()
 	case KindUpdateEntities:
 		return d.updateEntities(r)
+	case KindPutSettings:
+		return r.putSettings()
+	case KindClearSettings:
+		return ClearSettings{Collection: r.string(), Task: r.id()}
+	case KindReindex:
+		return Reindex{Collection: r.string(), Task: r.id(), Updated: r.varint()}
+	case KindReindexStep:
+		return ReindexStep{Collection: r.string(), Seqs: r.seqs()}
+	case KindClearStep:
+		return ClearStep{Collection: r.string(), Seqs: r.seqs(), Before: r.varint()}
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ func samples() []Command {
 	item := NewEntity{ID: idOf(1), Created: 1500000000000, Modified: 1500000000001, JSON: []byte(`{"username":"ada"}`),
 		Credentials: []Credential{{Kind: entity.CredentialPassword, Value: []byte("$2a$hash")}}}
 	app := NewApplication{ID: idOf(2), Name: "shop", Partition: 3, Secret: "b3U6", Open: true}
+	queue, region := "config", ""
 	ops := []Op{
 		TermStart{Term: 7, Node: "n1"},
 		CreateEntities{Rules: rules, Items: []NewEntity{item, {ID: idOf(9)}}, Partial: true},
@@ -65,6 +66,15 @@ func samples() []Command {
 		DeleteEntities{Collection: "items", IDs: []entity.ID{idOf(1), idOf(2)}},
 		UpdateEntities{Rules: rules, IDs: []entity.ID{idOf(1), idOf(2)}, Patch: []byte(`{"a":1}`)},
 		StepTask{ID: idOf(5), Turn: 4, Body: []byte("b"), Effect: DropEdges{Ends: []entity.End{{Collection: 3, Seq: 300}}, Limit: 500}},
+		PutSettings{Collection: "items", Task: idOf(6), Replace: true, By: "ann@example.test", Fields: &Fields{List: []string{"year", "one.key"}},
+			Composites: &[][]entity.CompositeKey{{{Property: "status"}, {Property: "created", Desc: true}}}, QueueIndex: &queue, Region: &region},
+		PutSettings{Collection: "items", Fields: &Fields{All: true, None: true}},
+		PutSettings{Collection: "items", IndexConsistency: &queue},
+		ClearSettings{Collection: "items", Task: idOf(6)},
+		Reindex{Collection: "items", Task: idOf(6), Updated: 1500000000000},
+		ReindexStep{Collection: "items", Seqs: []entity.Seq{1, 300}},
+		ClearStep{Collection: "items", Seqs: []entity.Seq{7}, Before: 9},
+		StepTask{ID: idOf(5), Turn: 7, Effect: ReindexStep{Collection: "items"}},
 	}
 	cmds := make([]Command, len(ops))
 	for i, op := range ops {
@@ -93,7 +103,7 @@ func TestEveryKindSurvivesTheLog(t *testing.T) {
 	for _, c := range want {
 		seen[c.Kind()] = true
 	}
-	for k := KindTermStart; k <= KindUpdateEntities; k++ {
+	for k := KindTermStart; k <= KindClearStep; k++ {
 		if !seen[k] && (k <= KindSetProtocol || k >= KindPutTask) { // numbers between are nobody's
 			t.Errorf("no sample of kind %d", k)
 		}

@@ -66,6 +66,11 @@ const (
 	KindDropEdges          Kind = 30
 	KindDeleteEntities     Kind = 31
 	KindUpdateEntities     Kind = 32
+	KindPutSettings        Kind = 33
+	KindClearSettings      Kind = 34
+	KindReindex            Kind = 35
+	KindReindexStep        Kind = 36
+	KindClearStep          Kind = 37
 )
 
 // TermStart is proposed by a new leader in each of its partitions. Once it is
@@ -265,10 +270,20 @@ func (SetProtocol) kind() Kind        { return KindSetProtocol }
 // is proposed only once all members of the cluster understand its version
 // (SetProtocol): a state machine that meets one it does not know ends its node.
 func (k Kind) Protocol() uint32 {
-	if k >= KindConnect {
+	if k > KindExpireTokens {
 		return 2
 	}
 	return 1
+}
+
+// Protocol is the version that is needed to understand a command: that of its kind,
+// and of its effect if it is a step of a task.
+func (c *Command) Protocol() uint32 {
+	needs := c.Kind().Protocol()
+	if step, ok := c.Op.(StepTask); ok && step.Effect != nil {
+		needs = max(needs, step.Effect.kind().Protocol())
+	}
+	return needs
 }
 
 // Outcome is what became of a command that was applied. A Fault is an error a

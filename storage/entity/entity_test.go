@@ -2,6 +2,7 @@ package entity_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,7 +17,7 @@ func TestRecordRoundTrip(t *testing.T) {
 		want := entity.Entity{
 			Created: rapid.Int64().Draw(t, "created"), Modified: rapid.Int64().Draw(t, "modified"),
 			Seq: entity.Seq(rapid.Uint64().Draw(t, "seq")), Rev: entity.Seq(rapid.Uint64().Draw(t, "rev")),
-			HasOut: rapid.Bool().Draw(t, "out"), HasIn: rapid.Bool().Draw(t, "in"),
+			HasOut: rapid.Bool().Draw(t, "out"), HasIn: rapid.Bool().Draw(t, "in"), Generation: rapid.Uint32().Draw(t, "generation"),
 			JSON: rapid.SliceOf(rapid.Byte()).Draw(t, "json"),
 		}
 		copy(want.ID[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "id"))
@@ -88,5 +89,22 @@ func TestMarkRecordChangesOneFlag(t *testing.T) {
 	}
 	if entity.MarkRecord([]byte{1}, true, true) {
 		t.Error("what is no record is marked")
+	}
+}
+
+// TestRecordsOfVersion1AreRead: they name no generation of their index entries.
+func TestRecordsOfVersion1AreRead(t *testing.T) {
+	want := entity.Entity{ID: entity.ID{15: 9}, Created: -5, Modified: 6, Seq: 3, Rev: 300, HasIn: true, JSON: []byte(`{"a":1}`)}
+	old := []byte{1, 2, 15: 0, 17: 9}
+	old = binary.AppendVarint(binary.AppendVarint(old, -5), 11)
+	old = binary.AppendUvarint(binary.AppendUvarint(old, 3), 297)
+	old = append(binary.AppendUvarint(old, 7), want.JSON...)
+	got, err := entity.DecodeRecord(old)
+	if d := cmp.Diff(want, got); err != nil || d != "" {
+		t.Errorf("%v, -want +got\n%s", err, d)
+	}
+	old[0] = 3
+	if _, err := entity.DecodeRecord(old); err == nil {
+		t.Error("a record of version 3 is read")
 	}
 }

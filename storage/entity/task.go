@@ -39,6 +39,8 @@ const (
 	TaskPurgeApplication = "purge-application"
 	TaskExpireTokens     = "expire-tokens"
 	TaskDropEdges        = "drop-edges"
+	TaskReindex          = "reindex"
+	TaskClear            = "clear-collection"
 )
 
 // Priority orders what is due: smaller ones go first.
