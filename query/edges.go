@@ -131,6 +131,7 @@ func (st *edgeStream) Pop() any {
 func (st *edgeStream) seek(verb entity.VerbID, from uint64) (edgeHead, bool) {
 	s, r := st.s, st.s.req.Edges
 	eseq := s.order.seq(from)
+	st.at = 0
 	var ok bool
 	if s.order.oldest {
 		// The place before the edges numbered one less: those from eseq on lie before it.

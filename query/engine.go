@@ -25,17 +25,20 @@ func DefaultConfig() Config {
 }
 
 // Engine runs queries. It is safe for concurrent use.
-type Engine struct{ cfg Config }
+type Engine struct {
+	cfg  Config
+	tune tuning
+}
 
 // New returns an engine.
-func New(cfg Config) *Engine { return &Engine{cfg: cfg} }
+func New(cfg Config) *Engine { return &Engine{cfg: cfg, tune: defaultTuning()} }
 
 // Run answers a request on a view. It returns fault.IllegalArgument for a cursor that is
 // not one of this request, fault.QueryTooCostly for a query that would examine too many
 // keys, fault.Timeout if the context ends.
 func (e *Engine) Run(ctx context.Context, v *storage.View, req *Request) (page *Page, err error) {
 	asked := *req
-	s := &search{cfg: &e.cfg, view: v, req: &asked, meter: meter{ctx: ctx, limit: e.cfg.MaxKeys}}
+	s := &search{cfg: &e.cfg, tune: &e.tune, view: v, req: &asked, meter: meter{ctx: ctx, limit: e.cfg.MaxKeys}}
 	defer func() {
 		if closed := s.close(); err == nil && closed != nil {
 			page, err = nil, closed
@@ -61,6 +64,7 @@ func (e *Engine) Run(ctx context.Context, v *storage.View, req *Request) (page *
 // early from then on, so only Run looks at it.
 type search struct {
 	cfg    *Config
+	tune   *tuning
 	view   *storage.View
 	req    *Request
 	meter  meter
@@ -218,7 +222,7 @@ func (s *search) lens(c entity.CollectionID) *lens {
 	}
 	var l *lens
 	if from, ok := s.source(c); ok {
-		settings, err := readSettings(s.view, s.req.App, c)
+		settings, err := storage.ReadSettings(s.view, s.req.App, c)
 		if s.fail(err) {
 			return nil
 		}

@@ -27,6 +27,19 @@ type place struct{ lat, lng float64 }
 
 // atoms returns the values of an entity that a plan indexes.
 func atoms(d *doc, plan *entity.IndexPlan) []atom {
+	if d.atoms == nil {
+		d.atoms = allAtoms(d)
+	}
+	list := make([]atom, 0, len(d.atoms))
+	for _, a := range d.atoms {
+		if naiveCovers(plan, a.path) {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+func allAtoms(d *doc) []atom {
 	dec := json.NewDecoder(bytes.NewReader(d.JSON))
 	dec.UseNumber()
 	var root map[string]any
@@ -64,10 +77,9 @@ func atoms(d *doc, plan *entity.IndexPlan) []atom {
 		}
 	}
 	walk("", root, false)
-	list = append(list,
+	return append(list,
 		atom{"uuid", d.ID.String()}, atom{"type", d.kind.typ},
 		atom{"created", json.Number(big.NewInt(d.Created).String())}, atom{"modified", json.Number(big.NewInt(d.Modified).String())})
-	return slices.DeleteFunc(list, func(a atom) bool { return !naiveCovers(plan, a.path) })
 }
 
 func naiveCovers(plan *entity.IndexPlan, path string) bool {

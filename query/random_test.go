@@ -323,7 +323,7 @@ func TestRandomQueries(t *testing.T) {
 			}
 			text := m.query(k)
 			req.Query = must(t, text)
-			w.compare(m, req, fmt.Sprintf("seed %d: %s", seed, text))
+			w.compare(m, req, fmt.Sprintf("seed %d: %s (%+v)", seed, text, req.Edges))
 		}
 	}
 }
@@ -331,7 +331,7 @@ func TestRandomQueries(t *testing.T) {
 // compare reads a request page by page and compares all of it with the naive answer.
 func (w *world) compare(m maker, req Request, what string) {
 	w.t.Helper()
-	want := w.naive(&req, func(k *kind) *entity.IndexPlan { p := entity.Defaults().Plan; return &p })
+	want := w.naive(&req, func(k *kind) *entity.IndexPlan { return &k.settings.Plan })
 	got, err := w.walk(req, func() int { return pick(m, 1, 2, 3, 5, 10, 10, 100) })
 	if err != nil {
 		w.t.Fatalf("%s: %v", what, err)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/trellisdb/trellis/index"
 	"github.com/trellisdb/trellis/query/cursor"
 	"github.com/trellisdb/trellis/query/ql"
 	"github.com/trellisdb/trellis/storage"
@@ -39,12 +40,19 @@ type kind struct {
 	typ  string
 	next entity.Seq
 	docs map[entity.Seq]*doc
+
+	settings      entity.Settings
+	numbers       map[string]entity.PropertyID
+	stats         map[entity.PropertyID]*[2]uint64
+	before, after index.Set
+	batch         *storage.Batch // of the change at hand
 }
 
 // doc is an entity of the world.
 type doc struct {
 	entity.Entity
-	kind *kind
+	kind  *kind
+	atoms []atom
 }
 
 // link is a connection of the world.
@@ -63,7 +71,8 @@ func newWorld(t testing.TB) *world {
 
 // kind adds a collection.
 func (w *world) kind(name, typ string) *kind {
-	k := &kind{w: w, id: entity.CollectionID(len(w.kinds) + 1), name: name, typ: typ, next: 1, docs: map[entity.Seq]*doc{}}
+	k := &kind{w: w, id: entity.CollectionID(len(w.kinds) + 1), name: name, typ: typ, next: 1, docs: map[entity.Seq]*doc{},
+		settings: entity.Defaults(), numbers: map[string]entity.PropertyID{}, stats: map[entity.PropertyID]*[2]uint64{}}
 	w.kinds[k.id] = k
 	w.commit(func(b *storage.Batch) {
 		b.Set(keys.AppendName(nil, testPartition, testApp, 0, name), binary.AppendUvarint(nil, uint64(k.id)))
@@ -91,42 +100,139 @@ func (k *kind) putCounters(b *storage.Batch) {
 
 func (k *kind) end(d *doc) entity.End { return entity.End{Collection: k.id, Seq: d.Seq} }
 
-// add creates an entity.
-func (k *kind) add(b *storage.Batch, id entity.ID, created, modified int64, text string) *doc {
-	d := &doc{kind: k, Entity: entity.Entity{ID: id, Created: created, Modified: modified, Seq: k.next, Rev: k.next, JSON: []byte(text)}}
-	k.next++
-	k.docs[d.Seq] = d
-	k.write(b, d)
-	b.Set(keys.AppendID(nil, testPartition, testApp, k.id, d.ID), keys.AppendSeq(nil, d.Seq))
-	if name := nameOf(d); name != "" {
-		b.Set(keys.AppendUnique(nil, testPartition, testApp, k.id, 1, name), keys.AppendUniqueValue(nil, d.Seq, d.ID))
-		b.Set(keys.AppendName(nil, testPartition, testApp, k.id, "name"), binary.AppendUvarint(nil, 1))
+// Number implements index.Properties.
+func (k *kind) Number(path []byte) (entity.PropertyID, error) {
+	if id, ok := k.numbers[string(path)]; ok {
+		return id, nil
+	}
+	id := entity.PropertyID(len(k.numbers) + 1)
+	k.numbers[string(path)] = id
+	k.batch.Set(keys.AppendName(nil, testPartition, testApp, k.id, string(path)),
+		storage.AppendNumbered(nil, storage.Numbered{Number: uint32(id), Unique: string(path) == "name"}))
+	return id, nil
+}
+
+// Known implements index.Properties.
+func (k *kind) Known(path string) (entity.PropertyID, bool) {
+	id, ok := k.numbers[path]
+	return id, ok
+}
+
+// build makes a set the entries of an entity; nil: of none.
+func (k *kind) build(set *index.Set, d *doc) {
+	if d == nil {
+		set.Reset()
+		return
+	}
+	c := index.Collection{Partition: testPartition, App: testApp, ID: k.id, Properties: k}
+	if id, ok := k.numbers["name"]; ok {
+		c.Unique = []index.Unique{{Name: "name", ID: id}}
+	}
+	plan, ok := k.settings.PlanOf(d.Generation)
+	if !ok {
+		k.w.t.Fatalf("no plan of generation %d", d.Generation)
+	}
+	if err := set.Build(&c, plan, &d.Entity); err != nil {
+		k.w.t.Fatal(err)
+	}
+}
+
+// put writes what becomes of an entity: nil, if it is deleted or was not there.
+func (k *kind) put(b *storage.Batch, before, after *doc) {
+	k.batch = b
+	if len(k.numbers) == 0 {
+		_, _ = k.Number([]byte("name"))
+	}
+	k.build(&k.before, before)
+	k.build(&k.after, after)
+	index.Difference(&k.before, &k.after, b.Delete, b.Set)
+	if before != nil {
+		k.count(before, k.before.Uses(), false)
+	}
+	if after != nil {
+		k.count(after, k.after.Uses(), true)
+		b.Set(keys.AppendEntity(nil, testPartition, testApp, k.id, after.Seq), entity.AppendRecord(nil, &after.Entity))
+	} else {
+		b.Delete(keys.AppendEntity(nil, testPartition, testApp, k.id, before.Seq))
 	}
 	k.putCounters(b)
+}
+
+// count notes which properties an entity has, or has no more.
+func (k *kind) count(d *doc, uses []index.Use, has bool) {
+	step := uint64(1)
+	if !has {
+		step = ^uint64(0)
+	}
+	for _, use := range uses {
+		if k.stats[use.Property] == nil {
+			k.stats[use.Property] = new([2]uint64)
+		}
+		st := k.stats[use.Property]
+		st[0] += step
+		if use.Several {
+			st[1] += step
+		}
+		k.batch.Set(keys.AppendPropertyStats(nil, testPartition, testApp, k.id, use.Property), storage.AppendPropertyStats(nil, st[0], st[1]))
+		k.batch.Merge(keys.AppendPresent(nil, testPartition, testApp, k.id, use.Property, d.Seq), storage.AppendPresence(nil, d.Seq, has))
+	}
+}
+
+// add creates an entity.
+func (k *kind) add(b *storage.Batch, id entity.ID, created, modified int64, text string) *doc {
+	d := &doc{kind: k, Entity: entity.Entity{ID: id, Created: created, Modified: modified, Seq: k.next, Rev: k.next,
+		Generation: k.settings.Plan.Generation, JSON: []byte(text)}}
+	k.next++
+	k.docs[d.Seq] = d
+	k.put(b, nil, d)
 	return d
 }
 
 // change gives an entity another content.
 func (k *kind) change(b *storage.Batch, d *doc, modified int64, text string) {
-	if was := nameOf(d); was != "" {
-		b.Delete(keys.AppendUnique(nil, testPartition, testApp, k.id, 1, was))
-	}
-	d.JSON, d.Modified, d.Rev = []byte(text), modified, k.next
+	before := *d
+	d.JSON, d.Modified, d.Rev, d.Generation, d.atoms = []byte(text), modified, k.next, k.settings.Plan.Generation, nil
 	k.next++
-	k.write(b, d)
-	k.putCounters(b)
+	k.put(b, &before, d)
+}
+
+// reindex makes the entries of an entity those of the newest plan.
+func (k *kind) reindex(b *storage.Batch, d *doc) {
+	before := *d
+	d.Generation = k.settings.Plan.Generation
+	k.put(b, &before, d)
 }
 
 // remove deletes an entity. Edges to it are left to dangle.
 func (k *kind) remove(b *storage.Batch, d *doc) {
 	delete(k.docs, d.Seq)
-	b.Delete(keys.AppendEntity(nil, testPartition, testApp, k.id, d.Seq))
-	b.Delete(keys.AppendID(nil, testPartition, testApp, k.id, d.ID))
-	k.putCounters(b)
+	k.put(b, d, nil)
 }
 
-func (k *kind) write(b *storage.Batch, d *doc) {
-	b.Set(keys.AppendEntity(nil, testPartition, testApp, k.id, d.Seq), entity.AppendRecord(nil, &d.Entity))
+// set makes the settings of the collection those of a plan; entities keep the entries they
+// have.
+func (k *kind) set(b *storage.Batch, plan entity.IndexPlan) {
+	plan.Generation = k.settings.Plan.Generation + 1
+	k.settings.Older = append(k.settings.Older, k.settings.Plan)
+	k.settings.Plan = plan
+	k.putSettings(b)
+}
+
+func (k *kind) putSettings(b *storage.Batch) {
+	b.Set(keys.AppendSettings(nil, testPartition, testApp, k.id), entity.AppendSettings(nil, &k.settings))
+}
+
+// settle indexes all entities anew, and forgets the older plans.
+func (k *kind) settle() {
+	k.w.commit(func(b *storage.Batch) {
+		for _, d := range k.sorted() {
+			k.reindex(b, d)
+		}
+	})
+	k.w.commit(func(b *storage.Batch) {
+		k.settings.Older = nil
+		k.putSettings(b)
+	})
 }
 
 func nameOf(d *doc) string {
@@ -219,15 +325,9 @@ func books(t testing.TB) *kind {
 			created := int64(1500000000000 + 1000*n)
 			d := k.add(b, uuid, created, created, fmt.Sprintf(`{"name":"b%d",%s}`, n, text))
 			if n == 2 {
-				d.Modified = 1500000099000
-				k.write(b, d)
+				defer k.change(b, d, 1500000099000, string(d.JSON))
 			}
 		}
-		b2 := k.docs[2]
-		b2.Rev = k.next
-		k.next++
-		k.write(b, b2)
-		k.putCounters(b)
 	})
 	return k
 }

@@ -1,26 +1,9 @@
 package query
 
 import (
-	"github.com/trellisdb/trellis/query/ql"
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/keys"
 )
-
-func conditionOf(q *ql.Query) ql.Node {
-	if q == nil {
-		return nil
-	}
-	return q.Where
-}
-
-// collection answers a query over the entities of a collection.
-func (s *search) collection() {
-	if s.order.plain() {
-		s.scanInOrder()
-		return
-	}
-	s.scanForTop()
-}
 
 // firstRank returns where the page begins in the default order; false if nothing can
 // follow.
@@ -34,31 +17,30 @@ func (s *search) firstRank() (uint64, bool) {
 	return 0, true
 }
 
-// scanInOrder emits the entities that match as they are stored.
-func (s *search) scanInOrder() {
-	from, ok := s.firstRank()
-	if !ok {
-		return
-	}
+// scanInOrder emits the entities that match as they are stored, from a rank on. If it has
+// not come to an end after so many tries, it returns where to go on. Without a lens all
+// match.
+func (s *search) scanInOrder(l *lens, from uint64, tries int) (next uint64, done bool) {
 	c := s.req.From.ID
-	var l *lens
-	if conditionOf(s.req.Query) != nil {
-		if l = s.lens(c); l == nil || l.blind {
-			return
-		}
-	}
 	all := s.scan(keys.EntityRange(s.view.Partition(), s.req.App, c))
+	defer func() { s.scanned(all, l) }()
+	if s.req.Limit == 0 {
+		return 0, true
+	}
 	distance := int64(NoDistance)
 	for ok := s.seekRank(all, c, from); ok; ok = s.stepRank(all) {
 		_, seq, _ := keys.DecodeEntity(all.key())
+		if tries--; tries < 0 {
+			return s.order.rank(seq), false
+		}
 		e, ok := s.decode(all.value(), seq)
 		if !ok {
-			return
+			break
 		}
 		if l != nil {
 			matches, ok := s.look(l, &e)
 			if !ok {
-				return
+				break
 			}
 			if !matches {
 				continue
@@ -66,9 +48,19 @@ func (s *search) scanInOrder() {
 			distance = l.distance
 		}
 		if !s.emit(c, &e, 0, distance) {
-			return
+			break
 		}
 	}
+	return 0, true
+}
+
+// scanned notes the plan of a scan.
+func (s *search) scanned(all *scan, l *lens) {
+	plan := &Plan{Kind: "scan", Examined: all.keys}
+	if l != nil {
+		plan = &Plan{Kind: "filter", Parts: []*Plan{plan}}
+	}
+	s.explain(plan)
 }
 
 // look is l.look, with its cost counted. The second result is false if the search has
@@ -108,14 +100,17 @@ func (s *search) stepRank(all *scan) bool {
 }
 
 // scanForTop looks at every entity and emits the first of those that match.
-func (s *search) scanForTop() {
+func (s *search) scanForTop(l *lens) {
 	c := s.req.From.ID
-	l := s.lens(c)
-	if l == nil || l.blind {
-		return
-	}
 	found := s.newTop()
 	all := s.scan(keys.EntityRange(s.view.Partition(), s.req.App, c))
+	defer func() {
+		s.scanned(all, l)
+		s.explain(&Plan{Kind: "sort", Parts: []*Plan{s.plan}})
+	}()
+	if s.req.Limit == 0 {
+		return
+	}
 	for ok := all.first(); ok; ok = all.next() {
 		_, seq, _ := keys.DecodeEntity(all.key())
 		e, ok := s.decode(all.value(), seq)

@@ -1,0 +1,274 @@
+package query
+
+import (
+	"slices"
+
+	"github.com/trellisdb/trellis/storage/entity"
+	"github.com/trellisdb/trellis/storage/keys"
+)
+
+// ordered is a walk in the order of a query, or as much of it as an index has.
+type ordered struct {
+	walk      walk // nil: no entity has a value
+	inGroup   inGroup
+	missing   *property // after the walk come entities that have no value of it; nil: none do
+	all       bool      // they are all entities
+	rest      []*term   // factors that the walk does not prove
+	used      int       // factors that it does
+	values    int       // sort keys that the index knows
+	start     func()    // positions the walk
+	index     string
+	composite bool
+}
+
+// inGroup says in which order an index has what is equal to it.
+type inGroup byte
+
+const (
+	asWanted    inGroup = iota // what comes first is first
+	newestFirst                // to be sorted: newest first
+	oldestFirst                // to be sorted: oldest first
+	byPlace                    // to be sorted by what the index does not know
+)
+
+// inOrder answers a query with an order.
+func (p *planner) inOrder() {
+	s := p.s
+	w := p.bestWalk()
+	if s.err != nil {
+		return
+	}
+	if w != nil && len(w.rest) == 0 {
+		p.follow(w, nil, unlimited)
+		return
+	}
+	factors := p.composed()
+	for _, f := range factors {
+		if found, ok := p.c.collect(f, s.tune.probe); ok {
+			p.topOf(found)
+			return
+		}
+	}
+	if s.err != nil || p.nearest() {
+		return
+	}
+	if w != nil && p.follow(w, nil, p.trial()) || s.err != nil {
+		return
+	}
+	found, _ := p.smallest(factors)
+	switch {
+	case s.err != nil:
+	case found != nil && (w == nil || p.fewEnough(found)):
+		p.topOf(found)
+	case found != nil:
+		w = p.bestWalk()
+		p.follow(w, p.refine(found, factors), unlimited)
+	default:
+		s.scanForTop(p.l)
+	}
+}
+
+// fewEnough reports whether it is cheaper to fetch all of a set than to walk until enough
+// of it is met. A fetch costs about twenty steps of a walk.
+func (p *planner) fewEnough(found *set) bool {
+	m, n := uint64(len(found.ranks)), p.c.entities()
+	return 20*m*m <= uint64(p.s.req.Limit+1)*n
+}
+
+// refine drops from a set what streams say is not wanted.
+func (p *planner) refine(found *set, factors []*term) *set {
+	p.streams = 0
+	and := &intersection{in: []rows{&list{ranks: found.ranks}}}
+	exact := true
+	for _, f := range factors {
+		if r, partExact, ok := p.stream(f); ok {
+			and.in, exact = append(and.in, r), exact && partExact
+			continue
+		}
+		exact = false
+	}
+	if len(and.in) > 1 {
+		var kept []uint64
+		for at, ok := and.seek(0); ok; at, ok = and.seek(at + 1) {
+			kept = append(kept, at)
+		}
+		found.ranks = kept
+	}
+	found.loose = !exact && (len(factors) > 1 || found.loose)
+	return found
+}
+
+// topOf fetches all of a set and emits the first of those that match.
+func (p *planner) topOf(found *set) {
+	s := p.s
+	plan := found.rows().explain()
+	defer func() { p.sorted(plan) }()
+	if s.req.Limit == 0 {
+		return
+	}
+	best := s.newTop()
+	for _, rank := range found.ranks {
+		end := p.item(rank).end
+		e, ok := s.fetch(end)
+		if !ok || !s.consider(best, p.l, &e, end, 0) {
+			return
+		}
+	}
+	s.emitItems(best.sorted())
+}
+
+// bestWalk returns the walk that knows most of the order and of the condition; nil if there
+// is none.
+func (p *planner) bestWalk() *ordered {
+	if p.s.order.cut < keys.MaxValue {
+		return nil // strings are cut shorter than in the indexes
+	}
+	best := p.propertyWalk()
+	for _, x := range p.c.composites() {
+		if w := p.compositeWalk(x); w != nil && w.betterThan(best) {
+			best = w
+		}
+	}
+	if best != nil && best.start != nil {
+		best.start()
+	}
+	return best
+}
+
+func (w *ordered) betterThan(o *ordered) bool {
+	if o == nil || w.used != o.used {
+		return o == nil || w.used > o.used
+	}
+	return w.values > o.values
+}
+
+// propertyWalk returns the walk over the index of the first sort key.
+func (p *planner) propertyWalk() *ordered {
+	key := &p.s.order.keys[0]
+	w := &ordered{rest: p.factors, values: 1, index: key.property}
+	switch key.kind {
+	case byCreated, byModified:
+		return p.timeWalk(w, key)
+	case byUUID:
+		return p.uuidWalk(w, key)
+	case byValue:
+		return p.valueWalk(w, key)
+	}
+	return nil
+}
+
+func (p *planner) valueWalk(w *ordered, key *sortKey) *ordered {
+	s := p.s
+	if len(s.order.keys) > 1 {
+		w.inGroup = byPlace
+	}
+	prop := p.c.property(key.property)
+	if prop.covered && !prop.usable {
+		return nil
+	}
+	w.missing, w.all = prop, !prop.covered || !prop.named
+	if w.all || s.after != nil && s.after.forms[0][0] == keys.ClassMissing {
+		return w
+	}
+	prefix := keys.AppendOrdered(nil, s.view.Partition(), s.req.App, p.c.c, prop.id)
+	v := &valueWalk{s: s, index: key.property, prefix: prefix, desc: []bool{false}, back: key.desc, mask: flagOf(key)}
+	v.bounds = p.bound(w, prop, prefix, false)
+	if w.used == 0 {
+		p.c.count(prop)
+	}
+	if w.used > 0 || prop.with == p.c.entities() {
+		w.missing = nil
+	}
+	w.walk = v
+	w.start = func() { v.start(p.resumeAt(w)) }
+	return w
+}
+
+func flagOf(key *sortKey) byte {
+	if key.desc {
+		return keys.FlagLargest
+	}
+	return keys.FlagSmallest
+}
+
+// bound returns the keys behind a prefix that factors leave of a property that no entity
+// has several values of. Those factors need not be looked at again.
+func (p *planner) bound(w *ordered, prop *property, prefix []byte, descending bool) keyRange {
+	r := keyRange{lower: prefix, upper: keys.Successor(prefix)}
+	if !prop.usable || !prop.named || !p.c.single(prop) {
+		return r
+	}
+	var rest []*term
+	for _, f := range w.rest {
+		if (f.kind != inRanges && f.kind != atRun) || f.leaf.bounds == nil || f.leaf.property != prop {
+			rest = append(rest, f)
+			continue
+		}
+		r = r.intersect(f.leaf.bounds(prefix, descending))
+		w.used++
+		if f.leaf.loose {
+			rest = append(rest, f)
+		}
+	}
+	w.rest = rest
+	if r.empty() {
+		r.upper = r.lower
+	}
+	return r
+}
+
+// resumeAt returns where a walk goes on for the next page.
+func (p *planner) resumeAt(w *ordered) *from {
+	after := p.s.after
+	if after == nil {
+		return nil
+	}
+	at := &from{rank: after.rank, inner: w.inGroup == asWanted}
+	for i, form := range after.forms[:w.values] {
+		switch p.s.order.keys[i].kind {
+		case byCreated, byModified:
+			form = form[:len(form)-8]
+		}
+		at.forms = append(at.forms, form)
+	}
+	return at
+}
+
+func (p *planner) timeWalk(w *ordered, key *sortKey) *ordered {
+	s := p.s
+	if !p.c.indexed() {
+		return nil
+	}
+	id := keys.PropCreated
+	if key.kind == byModified {
+		id = keys.PropModified
+	}
+	prefix := keys.AppendOrdered(nil, s.view.Partition(), s.req.App, p.c.c, id)
+	v := &plainWalk{s: s, index: key.property, back: key.desc, bounds: keyRange{prefix, keys.Successor(prefix)}}
+	v.seq = func(k, _ []byte) (entity.Seq, bool) { return keys.TimeTail(k), true }
+	if prop := p.c.known[key.property]; prop != nil && prop.named {
+		v.bounds = p.bound(w, prop, prefix, false)
+	}
+	if s.after != nil {
+		v.after = append(slices.Clone(prefix), s.after.forms[0]...)
+	}
+	w.walk = v
+	return w
+}
+
+func (p *planner) uuidWalk(w *ordered, key *sortKey) *ordered {
+	s := p.s
+	lower, upper := keys.IDRange(s.view.Partition(), s.req.App, p.c.c)
+	v := &plainWalk{s: s, index: "uuid", back: key.desc, bounds: keyRange{lower, upper}}
+	v.seq = func(_, value []byte) (entity.Seq, bool) { return keys.DecodeSeq(value) }
+	if s.after != nil {
+		text, _, ok := keys.DecodeValue(s.after.forms[0])
+		id, isID := entity.ParseID(text.String)
+		if !ok || !isID {
+			return nil
+		}
+		v.after = append(lower[:len(lower):len(lower)], id[:]...)
+	}
+	w.walk = v
+	return w
+}

@@ -1,0 +1,218 @@
+package query
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/trellisdb/trellis/storage/keys"
+)
+
+// rows yields entities by their rank in the default order, each once, in that order.
+type rows interface {
+	// seek returns the first entity that ranks at or after a rank, which is not lower than
+	// that of the last call; false after the last one, or if the search has failed.
+	seek(rank uint64) (uint64, bool)
+	explain() *Plan
+}
+
+// nextBeforeSeek is how many steps a stream takes towards a place before it jumps there.
+const nextBeforeSeek = 3
+
+// stream yields the entities of keys that begin alike and end with a number: a run of
+// equal values in an index, or all entities of a collection.
+type stream struct {
+	s      *search
+	scan   *scan
+	kind   string
+	index  string
+	prefix []byte
+	key    []byte
+	at     uint64
+	state  streamState
+}
+
+type streamState byte
+
+const (
+	unread streamState = iota
+	standing
+	ended
+)
+
+func (s *search) newStream(kind, index string, prefix []byte) *stream {
+	return &stream{s: s, kind: kind, index: index, prefix: prefix}
+}
+
+// all yields every entity.
+func (s *search) all() *stream {
+	lower, _ := keys.EntityRange(s.view.Partition(), s.req.App, s.req.From.ID)
+	return s.newStream("scan", "", lower)
+}
+
+func (r *stream) seek(rank uint64) (uint64, bool) {
+	if r.state == standing && r.at >= rank {
+		return r.at, true
+	}
+	if r.state == unread {
+		r.scan = r.s.scan(r.prefix, keys.Successor(r.prefix))
+	}
+	for n := 0; r.state == standing && n < nextBeforeSeek; n++ {
+		if !r.moved(r.s.stepRank(r.scan)) {
+			return 0, false
+		}
+		if r.at >= rank {
+			return r.at, true
+		}
+	}
+	if r.state == ended {
+		return 0, false
+	}
+	// Keys end with the number inverted, which is the rank if what is newest is first.
+	r.key = append(r.key[:0], r.prefix...)
+	if !r.s.order.oldest {
+		r.key = binary.BigEndian.AppendUint64(r.key, rank)
+		return r.at, r.moved(r.scan.seek(r.key))
+	}
+	r.key = binary.BigEndian.AppendUint64(r.key, ^rank)
+	next := keys.Successor(r.key)
+	return r.at, r.moved(r.scan.seekBefore(next)) && r.at >= rank
+}
+
+func (r *stream) moved(ok bool) bool {
+	if !ok {
+		r.state = ended
+		return false
+	}
+	r.state = standing
+	r.at = r.s.order.rank(keys.Tail(r.scan.key()))
+	return true
+}
+
+func (r *stream) explain() *Plan {
+	p := &Plan{Kind: r.kind, Index: r.index}
+	if r.scan != nil {
+		p.Examined = r.scan.keys
+	}
+	return p
+}
+
+// list yields entities that were collected before.
+type list struct {
+	ranks    []uint64 // in order
+	index    string
+	examined int
+}
+
+func (l *list) seek(rank uint64) (uint64, bool) {
+	n := 0
+	if len(l.ranks) > 8 && l.ranks[8] < rank {
+		n, _ = slices.BinarySearch(l.ranks, rank)
+	} else {
+		for n < len(l.ranks) && l.ranks[n] < rank {
+			n++
+		}
+	}
+	if l.ranks = l.ranks[n:]; len(l.ranks) == 0 {
+		return 0, false
+	}
+	return l.ranks[0], true
+}
+
+func (l *list) explain() *Plan {
+	return &Plan{Kind: "collect", Index: l.index, Examined: l.examined}
+}
+
+// intersection yields what all of several rows have and none of others.
+type intersection struct {
+	in  []rows
+	out []rows
+}
+
+func (a *intersection) seek(rank uint64) (uint64, bool) {
+	for {
+		agreed := true
+		for _, r := range a.in {
+			at, ok := r.seek(rank)
+			if !ok {
+				return 0, false
+			}
+			if at > rank {
+				rank, agreed = at, false
+			}
+		}
+		if !agreed && len(a.in) > 1 {
+			continue
+		}
+		if !a.excluded(rank) {
+			return rank, true
+		}
+		if rank++; rank == 0 {
+			return 0, false
+		}
+	}
+}
+
+func (a *intersection) excluded(rank uint64) bool {
+	for _, r := range a.out {
+		if at, ok := r.seek(rank); ok && at == rank {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *intersection) explain() *Plan {
+	p := &Plan{Kind: "and"}
+	for _, r := range a.in {
+		p.add(r.explain())
+	}
+	for _, r := range a.out {
+		p.add(&Plan{Kind: "not", Parts: []*Plan{r.explain()}})
+	}
+	return p
+}
+
+// union yields what any of several rows has.
+type union struct {
+	in    []rows
+	heads []uint64
+	ended []bool
+}
+
+func newUnion(in []rows) *union {
+	return &union{in: in, heads: make([]uint64, len(in)), ended: make([]bool, len(in))}
+}
+
+func (u *union) seek(rank uint64) (uint64, bool) {
+	best, found := uint64(0), false
+	for i, r := range u.in {
+		if u.ended[i] {
+			continue
+		}
+		if u.heads[i] == 0 || u.heads[i] < rank {
+			at, ok := r.seek(rank)
+			if !ok {
+				u.ended[i] = true
+				continue
+			}
+			u.heads[i] = at
+		}
+		if !found || u.heads[i] < best {
+			best, found = u.heads[i], true
+		}
+	}
+	return best, found
+}
+
+func (u *union) explain() *Plan {
+	p := &Plan{Kind: "or"}
+	for _, r := range u.in {
+		p.add(r.explain())
+	}
+	return p
+}
+
+// add adds a part to a step.
+func (p *Plan) add(part *Plan) {
+	p.Parts = append(p.Parts, part)
+}
