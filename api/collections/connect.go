@@ -4,6 +4,7 @@ import (
 	"github.com/trellisdb/trellis/api/schema"
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/query"
+	"github.com/trellisdb/trellis/query/ql"
 	"github.com/trellisdb/trellis/raftfsm/command"
 	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
@@ -66,8 +67,8 @@ func (c *call) ofTarget(err error) error {
 // showTargets answers with the far ends that a command was about.
 func (c *call) showTargets(o *owner, r *relation, entities []entity.Entity, names []string) (*wire.Reply, error) {
 	reply := c.req.Entities(o.path + "/" + r.shown)
-	err := c.upToDate(func(v *storage.View) error {
-		s := c.newShow(v, &query.Request{}, reply, func(*schema.Type) string { return o.path + "/" + r.below })
+	err := c.upToDate(c.req, func(v *storage.View) error {
+		s := c.newShow(v, &query.Request{Query: &ql.Query{}}, reply, func(*schema.Type) string { return o.path + "/" + r.below })
 		for i := range entities {
 			col, _, err := storage.ReadCollectionID(v, c.req.App.Number, names[i])
 			if err != nil {

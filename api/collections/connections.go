@@ -13,9 +13,9 @@ import (
 // maxOwners bounds how many entities a step of a path starts from.
 const maxOwners = 1000
 
-// connections answers a path that goes on after its source: one entity, or, if every
-// is set, those that own selects.
-func (c *call) connections(every bool, own []param) (*wire.Reply, error) {
+// connections answers a path that goes on with rest after its source: one entity, or,
+// if every is set, those that own selects.
+func (c *call) connections(every bool, own []param, rest []string) (*wire.Reply, error) {
 	var reply *wire.Reply
 	var change func() (*wire.Reply, error)
 	look := func(v *storage.View) error {
@@ -23,7 +23,7 @@ func (c *call) connections(every bool, own []param) (*wire.Reply, error) {
 		if err != nil {
 			return err
 		}
-		steps, err := c.relations(v, c.typ, c.req.Segments()[2:])
+		steps, err := c.relations(v, c.typ, rest)
 		if err != nil {
 			return err
 		}
@@ -46,28 +46,15 @@ func (c *call) connections(every bool, own []param) (*wire.Reply, error) {
 		}
 		return reply, nil
 	}
-	if err := c.upToDate(look); err != nil {
+	if err := c.upToDate(c.req, look); err != nil {
 		return nil, err
 	}
 	return change()
 }
 
-// upToDate is reading for what a write goes by.
-func (c *call) upToDate(f func(*storage.View) error) error {
-	v, err := c.cluster.View(c.req.Context(), c.req.App.Number)
-	if err != nil {
-		return err
-	}
-	err = f(v)
-	if closed := v.Close(); err == nil {
-		err = closed
-	}
-	return err
-}
-
 // sources finds the entities that a path starts from.
 func (c *call) sources(v *storage.View, every bool, own []param) ([]owner, error) {
-	if every || len(c.own) > 0 {
+	if every {
 		ask, err := c.ask(&params{own: append(own, c.own...)}, defaultLimit)
 		if err != nil {
 			return nil, err

@@ -111,13 +111,16 @@ func (c *call) answer() (*wire.Reply, error) {
 	if len(segments) == 1 {
 		return c.collection(&params{own: c.own, rest: c.req})
 	}
+	if len(c.own) > 0 { // they stand in the place of an entity: the next segment is a relation
+		return c.connections(true, nil, segments[1:])
+	}
 	item := segments[1]
 	every, own, err := c.selection(item)
 	switch {
 	case err != nil:
 		return nil, err
 	case len(segments) > 2 && item != "_clear":
-		return c.connections(every, own)
+		return c.connections(every, own, segments[2:])
 	case every:
 		return c.collection(&params{own: own, every: true, rest: c.req})
 	case item == "_settings", item == "_reindex", item == "_clear", item == "indexes":
@@ -223,11 +226,25 @@ func (h *Handlers) reading(req *wire.Request, f func(*storage.View) error) error
 	if err != nil {
 		return err
 	}
-	err = f(v)
-	if closed := v.Close(); err == nil && closed != nil {
-		err = fmt.Errorf("close view of application %d: %w", req.App.Number, closed)
+	return looking(v, f)
+}
+
+// upToDate is reading for what a write goes by, whatever the client says of reads.
+func (h *Handlers) upToDate(req *wire.Request, f func(*storage.View) error) error {
+	v, err := h.cluster.View(req.Context(), req.App.Number)
+	if err != nil {
+		return err
 	}
-	return err
+	return looking(v, f)
+}
+
+func looking(v *storage.View, f func(*storage.View) error) (err error) {
+	defer func() { // also after a panic: a view that stays open holds up compaction for ever
+		if closed := v.Close(); err == nil && closed != nil {
+			err = fmt.Errorf("close view: %w", closed)
+		}
+	}()
+	return f(v)
 }
 
 // propose runs a command of a request. A refusal is an error.

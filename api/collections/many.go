@@ -4,6 +4,7 @@ import (
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/query"
 	"github.com/trellisdb/trellis/raftfsm/command"
+	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
 )
@@ -11,16 +12,12 @@ import (
 // selectMany finds the entities that a change by query is for: on an up to date
 // view, whatever the client says of reads.
 func (c *call) selectMany(ask *query.Request) (page *query.Page, err error) {
-	v, err := c.cluster.View(c.req.Context(), ask.App)
-	if err != nil {
-		return nil, err
-	}
-	if ask.From, err = c.source(v, c.typ); err == nil {
-		page, err = c.engine.Run(c.req.Context(), v, ask)
-	}
-	if closed := v.Close(); err == nil {
-		err = closed
-	}
+	err = c.upToDate(c.req, func(v *storage.View) error {
+		if ask.From, err = c.source(v, c.typ); err == nil {
+			page, err = c.engine.Run(c.req.Context(), v, ask)
+		}
+		return err
+	})
 	return page, err
 }
 

@@ -101,8 +101,11 @@ func (c *call) missing() error {
 func (c *call) authorize() error {
 	op := auth.OpOf(c.req.Method())
 	segments := plain(c.req.Segments())
+	if len(c.own) > 0 && len(segments) > 1 { // what is asked for are the relations of all that are selected
+		segments = slices.Insert(slices.Clone(segments), 1, "all")
+	}
 	refused := c.req.Access.Check(op, segments)
-	if refused == nil || len(segments) < 2 {
+	if refused == nil || len(segments) < 2 || len(c.own) > 0 {
 		return refused
 	}
 	t, err := c.target(segments[1])
