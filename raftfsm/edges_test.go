@@ -149,16 +149,6 @@ func (f *fixture) create(rules command.Rules, from, to int) {
 	}
 }
 
-// must runs a command of application 16 that is not refused.
-func (f *fixture) must(op command.Op) command.Outcome {
-	f.t.Helper()
-	out := f.apply(command.Command{Time: 1000, App: 16, Op: op})[0]
-	if out.Fault != nil {
-		f.t.Fatal(out.Fault)
-	}
-	return out
-}
-
 func thing(n int) command.Ref {
 	return command.Ref{Collection: "things", Target: command.Target{ID: thingID(n)}}
 }

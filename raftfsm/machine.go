@@ -49,6 +49,9 @@ type Machine struct {
 	window window
 	names  names
 	verbs  map[nameKey]entity.VerbID // of commands so far, as the dictionaries have them
+	// maxApply is from how many bytes on a batch is committed before its last entry:
+	// what a command adds to the indexes can be many times as long as the command.
+	maxApply int
 
 	// Reused from command to command.
 	decoder command.Decoder
@@ -67,10 +70,6 @@ type Machine struct {
 	versions [versionSlots]atomic.Uint64
 }
 
-// maxApply is from how many bytes on a batch is committed before its last entry: what
-// a command adds to the indexes can be many times as long as the command.
-const maxApply = 64 << 20
-
 // versionSlots is how many counters the applications of a partition share.
 const versionSlots = 256
 
@@ -84,7 +83,7 @@ func Open(cfg Config) (*Machine, error) {
 	if cfg.DedupEntries == 0 {
 		cfg.DedupEntries = DefaultDedupEntries
 	}
-	m := &Machine{cfg: cfg, log: cfg.Log}
+	m := &Machine{cfg: cfg, log: cfg.Log, maxApply: 64 << 20}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
@@ -151,7 +150,7 @@ func (m *Machine) ApplyBatch(entries []*raft.Log) []any {
 			return m.halt(len(entries), fmt.Errorf("partition %d: apply log entry %d: %w", m.cfg.Partition, entry.Index, err))
 		}
 		responses[i] = outcomes
-		if m.batch.Size() > maxApply {
+		if m.batch.Size() > m.maxApply {
 			if err := m.commit(); err != nil {
 				return m.halt(len(entries), fmt.Errorf("partition %d: commit up to log entry %d: %w", m.cfg.Partition, m.last, err))
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/raft"
@@ -283,7 +284,8 @@ func (m *model) elsewhere(at modelKey, id entity.ID) bool {
 func (m *model) run(cmd *command.Command) (out modelOutcome, refs []modelRef) {
 	if m.gone[cmd.App] {
 		switch cmd.Op.(type) {
-		case command.CreateEntities, command.UpdateEntity, command.DeleteEntity, command.SetCredential, command.PutToken:
+		case command.CreateEntities, command.UpdateEntity, command.DeleteEntity, command.SetCredential, command.PutToken,
+			command.PutSettings, command.ClearSettings, command.Reindex, command.ReindexStep, command.ClearStep:
 			return modelOutcome{Code: fault.NotFound}, nil
 		}
 	}
@@ -337,6 +339,14 @@ func (m *model) run(cmd *command.Command) (out modelOutcome, refs []modelRef) {
 		}
 		delete(m.collections[at].entities, e.header.ID)
 		return modelOutcome{Entities: []string{describe(e.header, e.props)}}, nil
+	case command.PutSettings:
+		m.collection(modelKey{cmd.App, op.Collection})
+	case command.ClearStep:
+		if c := m.collections[modelKey{cmd.App, op.Collection}]; c != nil {
+			maps.DeleteFunc(c.entities, func(_ entity.ID, e *modelEntity) bool {
+				return slices.Contains(op.Seqs, e.header.Seq) && (op.Before == 0 || e.header.Modified < op.Before)
+			})
+		}
 	case command.SetCredential:
 		if m.find(modelKey{cmd.App, op.Collection}, command.Target{ID: op.Owner}) == nil {
 			return modelOutcome{Code: fault.ServiceResourceNotFound}, nil
@@ -464,6 +474,29 @@ func randomLog(rng *rand.Rand, n int, window uint64) []*raft.Log {
 	return log
 }
 
+func randomSettings(rng *rand.Rand, collection string, task entity.ID) command.PutSettings {
+	op := command.PutSettings{Collection: collection, Task: task, Replace: rng.IntN(3) == 0, By: "ann"}
+	switch rng.IntN(6) {
+	case 0:
+	case 1:
+		op.Fields = &command.Fields{None: true}
+	case 2:
+		op.Fields = &command.Fields{All: true}
+	default:
+		op.Fields = &command.Fields{List: []string{"n", "Other.deep"}[rng.IntN(2):], Declared: []string{"email", "username"}[rng.IntN(2):]}
+	}
+	if rng.IntN(2) == 0 {
+		all := [][]entity.CompositeKey{
+			{{Property: "N"}, {Property: "other", Desc: true}}, {{Property: "name", Desc: true}, {Property: "created"}},
+			{{Property: "email"}, {Property: "uuid"}, {Property: "n"}, {Property: "modified", Desc: true}},
+		}
+		first := rng.IntN(3)
+		list := all[first : first+rng.IntN(4-first)]
+		op.Composites = &list
+	}
+	return op
+}
+
 func randomCommand(rng *rand.Rand, now int64) command.Command {
 	rules := modelRules[rng.IntN(len(modelRules))]
 	id := func() entity.ID { return idOf(1 + rng.IntN(30)) }
@@ -490,6 +523,12 @@ func randomCommand(rng *rand.Rand, now int64) command.Command {
 				v = "[1,{\"x\":\"}\"}]"
 			case k == 9:
 				v = "-12.5e3"
+			case k == 10:
+				v = `{"lat":1.5,"Longitude":"2"}`
+			case k == 11:
+				v = `["a","b c",1,1.0,true,{"deep":[null,"","x"]}]`
+			case k == 12:
+				v = fmt.Sprintf(`{"p%d":%d}`, rng.IntN(50), rng.IntN(3))
 			}
 			b = fmt.Appendf(b, "%q:%s", name, v)
 		}
@@ -510,7 +549,23 @@ func randomCommand(rng *rand.Rand, now int64) command.Command {
 	}
 	cmd := command.Command{Time: now, App: entity.AppID(16 + rng.IntN(2))}
 	task, turn := idOf(1+rng.IntN(4)), uint64(rng.IntN(4))
-	switch k := rng.IntN(26); {
+	seqs := func() (list []entity.Seq) {
+		for range rng.IntN(20) {
+			list = append(list, entity.Seq(1+rng.IntN(30)))
+		}
+		return list
+	}
+	switch k := rng.IntN(32); {
+	case k == 31:
+		cmd.Op = command.ClearStep{Collection: rules.Collection, Seqs: seqs(), Before: int64(rng.IntN(2)) * (now - 30)}
+	case k >= 29:
+		cmd.Op = command.ReindexStep{Collection: rules.Collection, Seqs: seqs()}
+	case k == 28:
+		cmd.Op = command.Reindex{Collection: rules.Collection, Task: idOf(int(now)), Updated: 5}
+	case k == 27 && rng.IntN(3) == 0:
+		cmd.Op = command.ClearSettings{Collection: rules.Collection, Task: idOf(int(now))}
+	case k >= 26:
+		cmd.Op = randomSettings(rng, rules.Collection, idOf(int(now)))
 	case k == 25 && rng.IntN(20) == 0:
 		cmd.Op = command.PurgeApplication{}
 	case k == 25:

@@ -24,6 +24,9 @@ func (m *Machine) putSettings(cmd *command.Command, op *command.PutSettings) (re
 		if next.Plan.Fields, err = fieldsOf(f.List); err != nil {
 			return result{}, err
 		}
+		if next.Plan.Declared, err = fieldsOf(f.Declared); err != nil {
+			return result{}, err
+		}
 		next.Plan.None, next.Plan.All = f.None, f.All && !f.None
 	}
 	if op.Composites != nil {
@@ -152,7 +155,10 @@ func (m *Machine) settle(cmd *command.Command, c *collection, next entity.Settin
 // samePlan reports whether two plans with the same composite indexes index the same.
 func samePlan(a, b *entity.IndexPlan) bool {
 	covers := func(a, b *entity.IndexPlan) bool {
-		return !slices.ContainsFunc(a.Fields, func(field string) bool { return !slices.Contains(b.Fields, field) })
+		missing := func(field string) bool {
+			return !slices.Contains(b.Fields, field) && !slices.Contains(b.Declared, field)
+		}
+		return !slices.ContainsFunc(a.Fields, missing) && !slices.ContainsFunc(a.Declared, missing)
 	}
 	return a.None == b.None && a.All == b.All && (a.All || covers(a, b) && covers(b, a))
 }

@@ -66,7 +66,7 @@ func samples() []Command {
 		DeleteEntities{Collection: "items", IDs: []entity.ID{idOf(1), idOf(2)}},
 		UpdateEntities{Rules: rules, IDs: []entity.ID{idOf(1), idOf(2)}, Patch: []byte(`{"a":1}`)},
 		StepTask{ID: idOf(5), Turn: 4, Body: []byte("b"), Effect: DropEdges{Ends: []entity.End{{Collection: 3, Seq: 300}}, Limit: 500}},
-		PutSettings{Collection: "items", Task: idOf(6), Replace: true, By: "ann@example.test", Fields: &Fields{List: []string{"year", "one.key"}},
+		PutSettings{Collection: "items", Task: idOf(6), Replace: true, By: "ann@example.test", Fields: &Fields{List: []string{"year", "one.key"}, Declared: []string{"email"}},
 			Composites: &[][]entity.CompositeKey{{{Property: "status"}, {Property: "created", Desc: true}}}, QueueIndex: &queue, Region: &region},
 		PutSettings{Collection: "items", Fields: &Fields{All: true, None: true}},
 		PutSettings{Collection: "items", IndexConsistency: &queue},

@@ -26,6 +26,7 @@ type PutSettings struct {
 type Fields struct {
 	All, None bool
 	List      []string // if neither
+	Declared  []string // if neither: also these, which clients are not told of
 }
 
 // ClearSettings removes the settings of a collection: everything is indexed, and no
@@ -76,7 +77,7 @@ func (o PutSettings) appendBody(dst []byte) []byte {
 	dst = appendString(dst, o.By)
 	if dst = appendBool(dst, o.Fields != nil); o.Fields != nil {
 		dst = appendBool(appendBool(dst, o.Fields.All), o.Fields.None)
-		dst = appendStrings(dst, o.Fields.List)
+		dst = appendStrings(appendStrings(dst, o.Fields.List), o.Fields.Declared)
 	}
 	if dst = appendBool(dst, o.Composites != nil); o.Composites != nil {
 		dst = binary.AppendUvarint(dst, uint64(len(*o.Composites)))
@@ -98,7 +99,7 @@ func (o PutSettings) appendBody(dst []byte) []byte {
 func (r *reader) putSettings() Op {
 	o := PutSettings{Collection: r.string(), Task: r.id(), Replace: r.bool(), By: r.string()}
 	if r.bool() {
-		o.Fields = &Fields{All: r.bool(), None: r.bool(), List: r.strings()}
+		o.Fields = &Fields{All: r.bool(), None: r.bool(), List: r.strings(), Declared: r.strings()}
 	}
 	if r.bool() {
 		list := make([][]entity.CompositeKey, r.count(1))

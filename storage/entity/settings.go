@@ -46,6 +46,7 @@ type IndexPlan struct {
 	None       bool     // nothing: a query with conditions or an order finds no entity of the collection
 	All        bool     // every property
 	Fields     []string // if not All: these, folded, and what lies below them
+	Declared   []string // also these, which the type of the entities declares, and what lies below them
 	Composites []Composite
 }
 
@@ -80,7 +81,12 @@ func (p *IndexPlan) Covers(path string) bool {
 	if p.All {
 		return true
 	}
-	for _, field := range p.Fields {
+	return among(p.Fields, path) || among(p.Declared, path)
+}
+
+// among reports whether a path is one of the fields, or lies below one.
+func among(fields []string, path string) bool {
+	for _, field := range fields {
 		if rest, ok := strings.CutPrefix(path, field); ok && (rest == "" || rest[0] == '.') {
 			return true
 		}

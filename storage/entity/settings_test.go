@@ -15,6 +15,9 @@ func drawPlan(t *rapid.T, generation uint32) entity.IndexPlan {
 	for range rapid.IntRange(0, 3).Draw(t, "fields") {
 		p.Fields = append(p.Fields, name.Draw(t, "field"))
 	}
+	if rapid.Bool().Draw(t, "some declared") {
+		p.Declared = []string{name.Draw(t, "declared")}
+	}
 	for range rapid.IntRange(0, 2).Draw(t, "composites") {
 		c := entity.Composite{Number: rapid.Uint32().Draw(t, "number")}
 		for range rapid.IntRange(2, 4).Draw(t, "keys") {
@@ -73,10 +76,10 @@ func FuzzDecodeSettings(f *testing.F) {
 func TestUsableIndexes(t *testing.T) {
 	composite := entity.Composite{Number: 3, Keys: []entity.CompositeKey{{Property: "a"}, {Property: "b"}}}
 	s := entity.Settings{
-		Plan:  entity.IndexPlan{Generation: 4, Fields: []string{"a", "b.c"}, Composites: []entity.Composite{composite}},
+		Plan:  entity.IndexPlan{Generation: 4, Fields: []string{"a", "b.c"}, Declared: []string{"d"}, Composites: []entity.Composite{composite}},
 		Older: []entity.IndexPlan{{Generation: 3, All: true}},
 	}
-	for path, want := range map[string]bool{"a": true, "a.x": true, "b": false, "b.c": true, "b.cd": false, "name": true, "created": true} {
+	for path, want := range map[string]bool{"a": true, "a.x": true, "d": true, "d.x": true, "dx": false, "b": false, "b.c": true, "b.cd": false, "name": true, "created": true} {
 		if got := s.Usable(path); got != want {
 			t.Errorf("%s is usable: %v", path, got)
 		}

@@ -22,7 +22,7 @@ const (
 //	job 16 · updated by, queue index, index consistency, region: texts ·
 //	plans, the current one first: list
 //
-//	a plan:      generation · flags 1 · fields: list of texts · composites: list
+//	a plan:      generation · flags 1 · fields, declared: lists of texts · composites: list
 //	a composite: number · keys: list, each a text · descending 1
 func AppendSettings(dst []byte, s *Settings) []byte {
 	var flags byte
@@ -58,9 +58,11 @@ func appendPlan(dst []byte, p *IndexPlan) []byte {
 		flags |= planAll
 	}
 	dst = append(binary.AppendUvarint(dst, uint64(p.Generation)), flags)
-	dst = binary.AppendUvarint(dst, uint64(len(p.Fields)))
-	for _, field := range p.Fields {
-		dst = appendText(dst, field)
+	for _, list := range [][]string{p.Fields, p.Declared} {
+		dst = binary.AppendUvarint(dst, uint64(len(list)))
+		for _, field := range list {
+			dst = appendText(dst, field)
+		}
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(p.Composites)))
 	for i := range p.Composites {
@@ -159,8 +161,10 @@ func (r *settingsReader) plan() IndexPlan {
 	flags := r.byte()
 	p.None, p.All = flags&planNone != 0, flags&planAll != 0
 	r.bad = r.bad || flags&^(planNone|planAll) != 0
-	for range r.count() {
-		p.Fields = append(p.Fields, r.text())
+	for _, list := range []*[]string{&p.Fields, &p.Declared} {
+		for range r.count() {
+			*list = append(*list, r.text())
+		}
 	}
 	for range r.count() {
 		c := Composite{Number: r.number()}
