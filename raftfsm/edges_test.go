@@ -777,3 +777,19 @@ func BenchmarkPage(b *testing.B) {
 		}
 	}
 }
+
+// TestClearedEntitiesLoseTheirEdges: clearing a collection deletes as a deletion does.
+func TestClearedEntitiesLoseTheirEdges(t *testing.T) {
+	f := newFixture(t, 3, 0)
+	f.create(things, 0, 3)
+	f.must(link(0, "likes", 1))
+	f.must(link(1, "likes", 2))
+	f.must(command.ClearStep{Collection: "things", Seqs: []entity.Seq{1, 3}})
+	v := f.view()
+	for _, direction := range []byte{keys.Outbound, keys.Inbound} {
+		if list, err := storage.Verbs(v, 16, endOf(t, v, 1), direction); err != nil || len(list) != 0 {
+			t.Errorf("%c: %v %v", direction, list, err)
+		}
+	}
+	checkClean(t, f.state, 3)
+}
