@@ -1,9 +1,12 @@
 package collections
 
 import (
+	"slices"
+
 	"github.com/trellisdb/trellis/api/schema"
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/query"
+	"github.com/trellisdb/trellis/query/ql"
 	"github.com/trellisdb/trellis/raftfsm/command"
 	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
@@ -370,5 +373,26 @@ func (c *call) showMerged(v *storage.View, owners []owner, r *relation, ask *que
 
 // showIndexes answers with the names of the properties that the far ends have.
 func (c *call) showIndexes(v *storage.View, owners []owner, r *relation) (*wire.Reply, error) {
-	return nil, notOffered("indexes of connections")
+	reached := []string{}
+	if r.typ != nil {
+		reached = append(reached, r.typ.Collection)
+	} else {
+		for i := range owners {
+			page, err := c.runEdges(v, &owners[i], r, &query.Request{App: c.req.App.Number, Query: &ql.Query{}, Limit: connectionsLimit})
+			if err != nil {
+				return nil, err
+			}
+			for j := range page.Rows {
+				typ, err := c.typeOf(v, page.Rows[j].Collection)
+				if err != nil {
+					return nil, err
+				}
+				if !slices.Contains(reached, typ.Collection) {
+					reached = append(reached, typ.Collection)
+				}
+			}
+		}
+	}
+	names, err := c.indexNames(v, reached)
+	return c.req.Entities(c.pathOf(owners, r)).Field("data", names), err
 }

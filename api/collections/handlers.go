@@ -119,12 +119,18 @@ func (c *call) answer() (*wire.Reply, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case len(segments) > 2 && item != "_clear":
+	case len(segments) > 2 && (item != "_clear" || len(segments) > 3):
 		return c.connections(every, own, segments[2:])
 	case every:
 		return c.collection(&params{own: own, every: true, rest: c.req})
-	case item == "_settings", item == "_reindex", item == "_clear", item == "indexes":
-		return nil, notOffered(item)
+	case item == "_settings":
+		return c.settings()
+	case item == "_reindex":
+		return c.reindex()
+	case item == "_clear":
+		return c.clear(segments[2:])
+	case item == "indexes" && c.req.Method() == "GET":
+		return c.indexes()
 	}
 	return c.item(item)
 }
