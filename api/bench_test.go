@@ -65,7 +65,7 @@ func BenchmarkGet(b *testing.B) {
 	e := entity.Entity{ID: shopID, Created: 1, Modified: 2, JSON: []byte(`{"name":"hammer","price":3.25,"description":"` + strings.Repeat("x", 200) + `"}`)}
 	shape := wire.Shape{Type: "item", Path: "/items"}
 	parts.Data = func(req *wire.Request) (*wire.Reply, error) {
-		return req.Entities("/items").Append(&e, &shape), nil
+		return req.Entities("/items").Append(&e, &shape, nil), nil
 	}
 	s, err := New(DefaultConfig(), parts, slog.New(slog.DiscardHandler))
 	if err != nil {

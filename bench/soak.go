@@ -120,7 +120,8 @@ func (s *soaker) run(ctx context.Context) (err error) {
 // schedule runs one schedule: load and faults, then verification.
 func (s *soaker) schedule(ctx context.Context, number int) error {
 	rng := rand.New(rand.NewPCG(s.stand.seed, uint64(number)))
-	strikes, err := plan.Draw(rng, plan.Config{Nodes: s.stand.nodes, Duration: s.duration, Network: s.stand.netns, Wipe: s.wipe, Only: s.only})
+	strikes, err := plan.Draw(rng, plan.Config{Nodes: s.stand.nodes, Duration: s.duration, Network: s.stand.netns, Wipe: s.wipe,
+		Disks: s.stand.disks, Clock: s.stand.clock, Only: s.only})
 	if err != nil {
 		return err
 	}

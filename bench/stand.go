@@ -26,6 +26,8 @@ type stand struct {
 	binary string
 	args   []string
 	netns  bool
+	disks  bool
+	clock  bool
 	ready  time.Duration
 	keep   bool
 	seed   uint64
@@ -47,6 +49,8 @@ func (s *stand) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.binary, "server", "", "server binary (default: go build ./cmd/trellis)")
 	f.StringArrayVar(&s.args, "server-arg", nil, "argument added to \"serve\"; may be repeated")
 	f.BoolVar(&s.netns, "netns", false, "a network namespace for each node, for faults of the network (needs root, iproute2 and /dev/net/tun)")
+	f.BoolVar(&s.disks, "disks", false, "a file system for each node, for faults of the disk (needs root, loop devices, e2fsprogs and util-linux)")
+	f.BoolVar(&s.clock, "clock", false, "a server whose wall clock can be set, for faults of the clock (builds it, with the standard library)")
 	f.DurationVar(&s.ready, "ready", 30*time.Second, "how long nodes may take to be ready")
 	f.BoolVar(&s.keep, "keep", false, "keep the scratch folder with data directories and logs")
 	f.Uint64Var(&s.seed, "seed", uint64(time.Now().UnixNano()), "seed of everything that is drawn")
@@ -59,10 +63,16 @@ func (s *stand) open(ctx context.Context, out io.Writer, apps int) error {
 	if s.scratch, err = os.MkdirTemp(s.parent, "trellis-soak-"); err != nil {
 		return fmt.Errorf("make scratch folder: %w", err)
 	}
-	if s.binary == "" {
-		if s.binary, err = server.Build(ctx, s.scratch); err != nil {
-			return err
-		}
+	switch {
+	case s.clock && s.binary != "":
+		return errors.New("--clock builds a server of its own: no --server with it")
+	case s.clock:
+		s.binary, err = server.BuildClock(ctx, s.scratch)
+	case s.binary == "":
+		s.binary, err = server.Build(ctx, s.scratch)
+	}
+	if err != nil {
+		return err
 	}
 	return s.renew(ctx)
 }
@@ -103,7 +113,7 @@ func (s *stand) dir() string { return filepath.Join(s.scratch, fmt.Sprintf("run%
 
 func (s *stand) config() cluster.Config {
 	return cluster.Config{Nodes: s.nodes, Binary: s.binary, Dir: s.dir(), Superuser: "superuser", Password: s.password, Secret: s.secret,
-		Args: s.args, Ready: s.ready, Network: s.netns, Seed: s.seed}
+		Args: s.args, Ready: s.ready, Network: s.netns, Disks: s.disks, Seed: s.seed}
 }
 
 // start starts all nodes that do not run and waits for all.

@@ -56,7 +56,32 @@ func (s *striker) inflict(ctx context.Context, strike plan.Strike) (what string,
 	if err = s.begin(v, strike.Kind); err == nil {
 		err = sleep(ctx, strike.For)
 	}
-	return what, errors.Join(err, s.heal())
+	err = errors.Join(err, s.heal())
+	if strike.Kind == plan.FreezeLeader {
+		err = errors.Join(err, s.afterFreeze(ctx, v.leader))
+	}
+	if strike.Kind == plan.WrongClock {
+		err = errors.Join(err, s.restart(v.leader, 0))
+	}
+	return what, err
+}
+
+// afterFreeze starts a node again that has ended because its disk stood still: it
+// comes to its end only when the disk moves again.
+func (s *striker) afterFreeze(ctx context.Context, node int) error {
+	if err := sleep(ctx, time.Second); err != nil || !s.cluster.Died(node) {
+		return err
+	}
+	return errors.Join(s.cluster.Bury(node), s.cluster.Start(node))
+}
+
+// restart starts a node anew with its clock off by seconds.
+func (s *striker) restart(node, seconds int) error {
+	if err := s.cluster.Stop(node); err != nil {
+		return err
+	}
+	s.cluster.SetClock(node, seconds)
+	return s.cluster.Start(node)
 }
 
 // describe names a strike and whom it struck.
@@ -104,6 +129,16 @@ func (s *striker) begin(v victim, k plan.Kind) error {
 		return c.Cut(v.leader, v.follower)
 	case plan.SlowLeader:
 		return c.Slow(v.leader, 100*time.Millisecond, 30*time.Millisecond, 0)
+	case plan.FreezeLeader:
+		return c.Freeze(v.leader)
+	case plan.FillLeader:
+		return c.Fill(v.leader, 64<<20)
+	case plan.WrongClock:
+		off := 3600
+		if v.follower > v.leader {
+			off = -off
+		}
+		return s.restart(v.leader, off)
 	case plan.Lossy:
 		return c.Everywhere(mesh.Rule{Loss: 0.1, Duplicate: 0.05, Delay: 2 * time.Millisecond, Jitter: 2 * time.Millisecond})
 	case plan.Narrow:
@@ -115,7 +150,7 @@ func (s *striker) begin(v victim, k plan.Kind) error {
 // heal ends every fault: links are whole, nodes run and are not paused.
 func (s *striker) heal() error {
 	s.cluster.Heal()
-	var err error
+	err := s.cluster.HealDisks()
 	for i := range s.cluster.Nodes() {
 		err = errors.Join(err, s.cluster.Resume(i))
 	}

@@ -32,6 +32,7 @@ type Config struct {
 
 	Replication int           // replicas of a partition, while there are as many nodes
 	Grace       time.Duration // how long a node may be gone before its replicas are made anew elsewhere
+	NameWait    time.Duration // how long a new node is patient with another one of its name, which may be dead
 
 	QueueCommands   int           // commands waiting per partition before Propose refuses
 	QueueBytes      int           // bytes waiting or in flight per partition before Propose refuses
@@ -66,6 +67,7 @@ func DefaultConfig(dir string) Config {
 		Expect:          1,
 		Replication:     3,
 		Grace:           5 * time.Minute,
+		NameWait:        30 * time.Second,
 		ProposeTimeout:  15 * time.Second, // as the API gives a request: no second timer
 		ReadTimeout:     5 * time.Second,
 		DrainTimeout:    10 * time.Second,
@@ -91,7 +93,7 @@ func (c *Config) check() error {
 		return fmt.Errorf("node: other nodes are to be joined, and there is no cluster secret")
 	case c.Replication < 1 || c.Replication > systemVoters:
 		return fmt.Errorf("node: replication is %d, want 1 to %d", c.Replication, systemVoters)
-	case c.ProposeTimeout <= 0 || c.ReadTimeout <= 0 || c.Grace <= 0 || c.DrainTimeout <= 0 || c.MarkerInterval <= 0 || c.SpaceInterval <= 0:
+	case c.ProposeTimeout <= 0 || c.ReadTimeout <= 0 || c.Grace <= 0 || c.NameWait <= 0 || c.DrainTimeout <= 0 || c.MarkerInterval <= 0 || c.SpaceInterval <= 0:
 		return fmt.Errorf("node: time-outs must be positive")
 	case c.Log == nil || c.Halt == nil:
 		return fmt.Errorf("node: no logger or no halt function")

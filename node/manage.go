@@ -73,7 +73,7 @@ func (n *Node) manageOnce(ctx context.Context) (placed bool, err error) {
 		return false, err
 	}
 	if len(table) == 0 {
-		return false, n.placeFirst(ctx, cluster, members)
+		return false, n.placeFirst(ctx, cluster, members, protocol)
 	}
 	if err := n.raiseProtocol(ctx, members, protocol); err != nil {
 		return false, err
@@ -124,8 +124,10 @@ func (n *Node) command(ctx context.Context, op command.Op) error {
 	return err
 }
 
-// placeFirst makes the table of a new cluster, once all who formed it are members.
-func (n *Node) placeFirst(ctx context.Context, cluster entity.Cluster, members []entity.Member) error {
+// placeFirst makes the table of a new cluster, once all who formed it are members, and
+// before it lets the cluster use what they understand: there is no time in which a new
+// cluster does less than it can.
+func (n *Node) placeFirst(ctx context.Context, cluster entity.Cluster, members []entity.Member, protocol uint32) error {
 	known := map[entity.NodeID]bool{}
 	for _, m := range members {
 		known[m.ID] = m.State != entity.Removed
@@ -138,6 +140,9 @@ func (n *Node) placeFirst(ctx context.Context, cluster entity.Cluster, members [
 		}
 		r.Voter = s.Suffrage == raft.Voter
 		system = append(system, r)
+	}
+	if err := n.raiseProtocol(ctx, members, protocol); err != nil {
+		return err
 	}
 	return n.setPlacements(ctx, placement.Initial(members, cluster.Partitions, n.cfg.Replication, system))
 }
@@ -433,5 +438,5 @@ func (n *Node) watchStalls(ctx context.Context) {
 // A stall is noticed after stallLooks looks.
 const (
 	stallLook  = 500 * time.Millisecond
-	stallLooks = 10
+	stallLooks = 8
 )

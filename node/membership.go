@@ -42,11 +42,24 @@ func (n *Node) enter(ctx context.Context) (*group, error) {
 	if n.cfg.Expect == 1 && len(n.cfg.Join) == 0 {
 		return n.formAlone()
 	}
-	told := time.Time{}
+	var told, refused time.Time
 	for {
 		g, waitsFor, err := n.gather(ctx)
-		if err != nil || g != nil {
-			return g, err
+		switch {
+		case g != nil:
+			return g, nil
+		case err == nil:
+			refused = time.Time{}
+		case !fault.Is(err, fault.Conflict) || !refused.IsZero() && time.Since(refused) > n.cfg.NameWait:
+			return nil, err
+		default:
+			// A node that has lost its disk comes back under its name before gossip has
+			// found its former self dead.
+			if refused.IsZero() {
+				refused = time.Now()
+				n.log.Warn("refused, trying again for a while", "error", err)
+			}
+			waitsFor = err.Error()
 		}
 		if time.Since(told) > 10*time.Second {
 			told = time.Now()

@@ -26,6 +26,7 @@ type Report struct {
 	Applications uint64
 	Collections  uint64
 	Entities     uint64
+	Edges        uint64
 	Tasks        uint64
 	Found        uint64    // number of problems
 	Problems     []Problem // the first of them
@@ -43,11 +44,14 @@ func (p Problem) String() string { return fmt.Sprintf("key %x: %s", p.Key, p.Wha
 // Check reads a whole partition and verifies that its parts agree: every entity
 // has exactly its index entries and every entry its entity, counters, statistics and
 // bitmaps count what is there, credentials have owners, the registry's links and
-// routes lead to records and back, and every task has its place in the queue and no
-// other. An error says that reading was not possible; what is wrong with what was
-// read is in the report.
+// routes lead to records and back, edges are listed at both ends, counted and marked,
+// and end where entities are or a task removes them, and every task has its place in
+// the queue and no other. An error says that reading was not possible; what is wrong
+// with what was read is in the report.
 func Check(ctx context.Context, v *storage.View) (Report, error) {
-	c := checker{view: v, collections: make(map[collectionKey]*census), seed: maphash.MakeSeed()}
+	c := checker{
+		view: v, collections: make(map[collectionKey]*census), seed: maphash.MakeSeed(), gone: make(map[appEnd]struct{}),
+	}
 	c.report.Partition = v.Partition()
 	if err := c.walk(ctx); err != nil {
 		return Report{}, fmt.Errorf("partition %d: check: %w", v.Partition(), err)
@@ -89,6 +93,9 @@ type checker struct {
 	order       []collectionKey
 	app         entity.AppID // of the last key
 	entries     index.Set
+	gone        map[appEnd]struct{} // entities whose edges a task removes
+	run         edgeRun
+	nextEdge    entity.Seq // of the application of the last key
 	key, value  []byte
 	seed        maphash.Seed
 }
@@ -122,6 +129,9 @@ func (c *checker) walk(ctx context.Context) error {
 	if closed := it.Close(); err == nil {
 		err = closed
 	}
+	if err == nil {
+		err = c.endRun()
+	}
 	if err != nil {
 		return err
 	}
@@ -153,6 +163,9 @@ func (c *checker) visit(k, v []byte) error {
 		if gone {
 			c.problem(k, "application %d was purged, and has keys", app)
 		}
+		if err := c.edgeCounter(); err != nil {
+			return err
+		}
 	}
 	switch k[8] {
 	case keys.KindEntity:
@@ -182,6 +195,16 @@ func (c *checker) visit(k, v []byte) error {
 		return c.link(k)
 	case keys.KindRoute:
 		return c.route(k, v)
+	case keys.KindEdgeOut, keys.KindEdgeIn:
+		return c.edge(k, v)
+	case keys.KindEdge:
+		return c.connected(k, v)
+	case keys.KindVerb:
+		return c.verbCount(k, v)
+	case keys.KindEdges:
+		if c.isEdgeCounter(k) {
+			return nil
+		}
 	}
 	c.problem(k, "unknown kind %q", k[8])
 	return nil
@@ -317,7 +340,7 @@ func (c *checker) entity(k, v []byte) error {
 			counted.several++
 		}
 	}
-	return nil
+	return c.marks(k, id, &e)
 }
 
 // build makes c.entries those that an entity has.

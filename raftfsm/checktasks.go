@@ -42,6 +42,9 @@ func (c *checker) task(k, v []byte, id entity.ID) error {
 		return nil
 	}
 	c.report.Tasks++
+	if t.Kind == entity.TaskDropEdges {
+		c.dropping(k, &t)
+	}
 	c.key = keys.AppendQueued(c.key[:0], c.view.Partition(), keys.QueuedOf(&t))
 	_, ok, err := c.get(c.key)
 	if err == nil && !ok {

@@ -450,6 +450,11 @@ func (m *Machine) deleteEntity(cmd *command.Command, op *command.DeleteEntity) (
 	if err := m.removeCredentials(c, e.ID); err != nil {
 		return result{}, err
 	}
+	if e.HasOut || e.HasIn {
+		if err := m.sever(cmd, []entity.End{{Collection: c.ID, Seq: e.Seq}}); err != nil {
+			return result{}, err
+		}
+	}
 	m.touch(cmd.App, c.name)
 	return result{
 		Outcome: command.Outcome{Entities: []entity.Entity{e}},

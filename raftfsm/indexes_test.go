@@ -131,6 +131,7 @@ func (d dictionary) Known(path string) (entity.PropertyID, bool) {
 
 var itemRules = command.Rules{Collection: "items", Type: "item", Unique: []string{"name"}}
 
+// must runs a command of application 16 that is not refused.
 func (f *fixture) must(op command.Op) command.Outcome {
 	f.t.Helper()
 	out := f.apply(command.Command{Time: 1000 + int64(f.index), App: 16, Op: op})[0]
@@ -140,7 +141,7 @@ func (f *fixture) must(op command.Op) command.Outcome {
 	return out
 }
 
-func (f *fixture) create(n int, json string) {
+func (f *fixture) createItem(n int, json string) {
 	f.t.Helper()
 	f.must(command.CreateEntities{Rules: itemRules, Items: []command.NewEntity{{ID: idOf(n), Created: int64(n), JSON: []byte(json)}}})
 }
@@ -168,11 +169,11 @@ func (f *fixture) check(what string) {
 // indexFixture has entities of two plans, and every kind of index.
 func indexFixture(t *testing.T) *fixture {
 	f := newFixture(t, testPartition, 0)
-	f.create(1, `{"name":"a","n":[1,2],"text":"two words","at":{"lat":1,"lon":2}}`)
-	f.create(2, `{"name":"b","n":3}`)
+	f.createItem(1, `{"name":"a","n":[1,2],"text":"two words","at":{"lat":1,"lon":2}}`)
+	f.createItem(2, `{"name":"b","n":3}`)
 	composites := [][]entity.CompositeKey{{{Property: "name"}, {Property: "n"}}}
 	f.must(command.PutSettings{Collection: "items", Task: idOf(90), Composites: &composites})
-	f.create(3, `{"name":"c","n":3}`)
+	f.createItem(3, `{"name":"c","n":3}`)
 	return f
 }
 
@@ -259,14 +260,14 @@ func TestTooManyPropertiesAreRefused(t *testing.T) {
 		return `{"name":"` + prefix + `"` + b.String() + `}`
 	}
 	for i, prefix := range []string{"a", "b"} {
-		f.create(i+1, object(prefix, maxProperties/2-1))
+		f.createItem(i+1, object(prefix, maxProperties/2-1))
 	}
-	f.create(3, `{"name":"c"}`)
+	f.createItem(3, `{"name":"c"}`)
 	refused := f.apply(command.Command{App: 16, Op: command.CreateEntities{Rules: itemRules, Items: []command.NewEntity{{ID: idOf(4), JSON: []byte(`{"name":"d","x":1,"y":2}`)}}}})[0]
 	if refused.Fault == nil || refused.Fault.Code != fault.IllegalArgument {
 		t.Errorf("outcome %+v", refused)
 	}
-	f.create(4, `{"name":"d","x":1}`)
+	f.createItem(4, `{"name":"d","x":1}`)
 	refused = f.apply(command.Command{App: 16, Op: command.UpdateEntity{Rules: itemRules, Target: command.Target{ID: idOf(4)}, Patch: []byte(`{"y":1}`)}})[0]
 	if refused.Fault == nil || refused.Fault.Code != fault.IllegalArgument {
 		t.Errorf("outcome %+v", refused)
@@ -310,7 +311,7 @@ func TestOldCollectionsAreReadAndIndexedAnew(t *testing.T) {
 	if s := settings(); s.Usable("n") || len(s.Older) != 1 {
 		t.Errorf("settings of an old collection: %+v", s)
 	}
-	f.create(5, `{"name":"n5","n":5}`)
+	f.createItem(5, `{"name":"n5","n":5}`)
 	f.must(command.UpdateEntity{Rules: itemRules, Target: command.Target{ID: idOf(1)}, Patch: []byte(`{"n":9}`)})
 	f.must(command.DeleteEntity{Collection: "items", Target: command.Target{ID: idOf(2)}})
 	f.check("")
@@ -332,12 +333,12 @@ func TestEntitiesThatCannotBeIndexedAnewStayAsTheyAre(t *testing.T) {
 	f := newFixture(t, testPartition, 0)
 	none := command.Fields{None: true}
 	f.must(command.PutSettings{Collection: "items", Task: idOf(90), Fields: &none})
-	f.create(1, `{"name":"a","n":[`+strings.Repeat("1,", index.MaxEntries)+`2]}`)
+	f.createItem(1, `{"name":"a","n":[`+strings.Repeat("1,", index.MaxEntries)+`2]}`)
 	many := make([]string, index.MaxEntries)
 	for i := range many {
 		many[i] = fmt.Sprint(i)
 	}
-	f.create(2, `{"name":"b","n":[`+strings.Join(many, ",")+`],"new":1}`)
+	f.createItem(2, `{"name":"b","n":[`+strings.Join(many, ",")+`],"new":1}`)
 	f.must(command.ClearSettings{Collection: "items", Task: idOf(91)})
 	f.must(command.ReindexStep{Collection: "items", Seqs: []entity.Seq{1, 2}})
 	v := f.state.View(testPartition)
@@ -355,7 +356,7 @@ func TestEntitiesThatCannotBeIndexedAnewStayAsTheyAre(t *testing.T) {
 func TestSettingsChangeOnlySoOften(t *testing.T) {
 	f := newFixture(t, testPartition, 0)
 	for i := range entity.MaxPlans + 1 {
-		f.create(i+1, fmt.Sprintf(`{"name":"n%d"}`, i))
+		f.createItem(i+1, fmt.Sprintf(`{"name":"n%d"}`, i))
 		put := command.PutSettings{Collection: "items", Task: idOf(100 + i), Fields: &command.Fields{List: []string{fmt.Sprint("f", i)}}}
 		out := f.apply(command.Command{App: 16, Op: put})[0]
 		if refused := out.Fault != nil; refused != (i == entity.MaxPlans) {

@@ -48,6 +48,7 @@ type Machine struct {
 	last   uint64 // index of the entry being applied, or of the last one applied
 	window window
 	names  names
+	verbs  map[nameKey]entity.VerbID // of commands so far, as the dictionaries have them
 	// maxApply is from how many bytes on a batch is committed before its last entry:
 	// what a command adds to the indexes can be many times as long as the command.
 	maxApply int
@@ -107,6 +108,7 @@ func (m *Machine) load() error {
 		return err
 	}
 	m.names.reset()
+	m.verbs = nil
 	m.last = applied
 	m.applied.reach(applied)
 	return nil
@@ -320,6 +322,16 @@ func (m *Machine) dispatch(cmd *command.Command) (result, error) {
 		return m.forgetApplication(cmd, &op)
 	case command.ExpireTokens:
 		return m.expireTokens(&op)
+	case command.Connect:
+		return m.connect(cmd, &op)
+	case command.Disconnect:
+		return m.disconnect(cmd, &op)
+	case command.DropEdges:
+		return m.dropEdges(cmd, &op)
+	case command.DeleteEntities:
+		return m.deleteEntities(cmd, &op)
+	case command.UpdateEntities:
+		return m.updateEntities(cmd, &op)
 	case command.PutSettings:
 		return m.putSettings(cmd, &op)
 	case command.ClearSettings:
@@ -349,6 +361,10 @@ func (m *Machine) belongs(cmd *command.Command) error {
 	case command.PutTask, command.StepTask, command.FailTask, command.CancelTask, command.RetryTask, command.ExpireTokens:
 		if cmd.App == entity.NoApp {
 			return nil // the partition's own
+		}
+	case command.Connect, command.Disconnect, command.DropEdges, command.DeleteEntities, command.UpdateEntities:
+		if cmd.App == entity.Management {
+			return refuse(fault.ForbiddenOperation, "the management application has no connections, and its entities are changed one by one")
 		}
 	}
 	if cmd.App == entity.NoApp || (cmd.App == entity.Management) != (m.cfg.Partition == entity.System) {

@@ -209,6 +209,9 @@ func parseOp(t *testing.T, d *datadriven.TestData) command.Op {
 	case "term-start":
 		return command.TermStart{Term: 3, Node: "n1"}
 	}
+	if op := parseEdgeOp(t, d, rules, lines); op != nil {
+		return op
+	}
 	t.Fatalf("%s: unknown command %q", d.Pos, d.Cmd)
 	return nil
 }
@@ -257,10 +260,16 @@ func writeOutcome(b *strings.Builder, o command.Outcome) {
 		b.WriteString("created\n")
 	}
 	for _, e := range o.Entities {
-		fmt.Fprintf(b, "#%d created=%d modified=%d seq=%d rev=%d %s\n", number(e.ID), e.Created, e.Modified, e.Seq, e.Rev, e.JSON)
+		fmt.Fprintf(b, "#%d created=%d modified=%d seq=%d rev=%d%s %s\n", number(e.ID), e.Created, e.Modified, e.Seq, e.Rev, marksOf(&e), e.JSON)
 	}
 	for _, e := range o.Errors {
 		fmt.Fprintf(b, "item %d: %s: %s\n", e.Index, e.Code, short(e.Message))
+	}
+	if !o.Source.IsZero() {
+		fmt.Fprintf(b, "source #%d, targets in %s\n", number(o.Source), o.Collections)
+	}
+	if o.Handled != 0 {
+		fmt.Fprintf(b, "handled %d\n", o.Handled)
 	}
 }
 
@@ -379,6 +388,11 @@ func renderSettings(v []byte) string {
 func render(k, v []byte) (string, string) {
 	app := fmt.Sprintf("%d/", uint32(k[4])<<24|uint32(k[5])<<16|uint32(k[6])<<8|uint32(k[7]))
 	kind := string(k[8])
+	if app != "0/" {
+		if key, value, ok := renderEdge(k, v); ok {
+			return app + key, value
+		}
+	}
 	if _, ok := indexOf(k); ok {
 		key, value := renderIndex(k, v)
 		return app + key, value
@@ -391,7 +405,7 @@ func render(k, v []byte) (string, string) {
 	case keys.KindEntity:
 		c, seq, _ := keys.DecodeEntity(k)
 		e, _ := entity.DecodeRecord(v)
-		return fmt.Sprintf("%sE c%d s%d", app, c, seq), fmt.Sprintf("#%d rev %d generation %d %s", number(e.ID), e.Rev, e.Generation, e.JSON)
+		return fmt.Sprintf("%sE c%d s%d", app, c, seq), fmt.Sprintf("#%d rev %d generation %d%s %s", number(e.ID), e.Rev, e.Generation, marksOf(&e), e.JSON)
 	case keys.KindID:
 		c, id, _ := keys.DecodeID(k)
 		seq, _ := keys.DecodeSeq(v)

@@ -66,13 +66,26 @@ func (m *Machine) brought(op command.Op, id entity.ID, created bool, now []byte)
 		if created && op.Create != nil {
 			return op.Create.JSON, nil
 		}
-		json, err := m.merger.merge(now, op.Patch, op.Rules.Required)
-		if err != nil {
-			return nil, fmt.Errorf("patch of a request that was applied: %w", err)
+		return m.patched(now, op.Patch, &op.Rules)
+	case command.UpdateEntities:
+		return m.patched(now, op.Patch, &op.Rules)
+	case command.Connect:
+		if created && op.Create != nil {
+			return op.Create.JSON, nil
 		}
-		return json, nil
+		if len(op.Patch) > 0 {
+			return m.patched(now, op.Patch, &op.Rules)
+		}
 	}
 	return now, nil
+}
+
+func (m *Machine) patched(now, patch []byte, rules *command.Rules) ([]byte, error) {
+	json, err := m.merger.merge(now, patch, rules.Required)
+	if err != nil {
+		return nil, fmt.Errorf("patch of a request that was applied: %w", err)
+	}
+	return json, nil
 }
 
 // entityAt reads an entity by its number. Its JSON aliases what is appended to dst.

@@ -298,15 +298,22 @@ func (m *Machine) clearStep(cmd *command.Command, op *command.ClearStep) (result
 	if err != nil {
 		return result{}, err
 	}
+	var connected []entity.End
 	err = m.each(c, op.Seqs, func(e *entity.Entity) error {
 		if op.Before != 0 && e.Modified >= op.Before {
 			return nil
 		}
 		m.touch(cmd.App, c.name)
+		if e.HasOut || e.HasIn {
+			connected = append(connected, entity.End{Collection: c.ID, Seq: e.Seq})
+		}
 		if err := m.remove(c, e); err != nil {
 			return err
 		}
 		return m.removeCredentials(c, e.ID)
 	})
+	if err == nil {
+		err = m.sever(cmd, connected)
+	}
 	return result{}, err
 }

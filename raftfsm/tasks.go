@@ -185,6 +185,7 @@ func (m *Machine) purgeApplication(cmd *command.Command) (result, error) {
 		return result{}, refuse(fault.IllegalArgument, "application %d is not one to be purged", cmd.App)
 	}
 	m.names.forget(cmd.App)
+	m.forgetVerbs(cmd.App)
 	m.batch.DeleteRange(keys.AppRange(m.cfg.Partition, cmd.App))
 	m.key = keys.AppendGone(m.key[:0], m.cfg.Partition, cmd.App)
 	m.batch.Set(m.key, nil)

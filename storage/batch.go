@@ -29,6 +29,9 @@ type Batch struct {
 	seed   maphash.Seed
 	ranges [][2][]byte // deleted before anything else
 
+	runs   [][]uint32 // positions in ops, each run in order of the keys; of Scan
+	sorted int        // ops that are in runs
+
 	order   []uint32 // scratch of Commit
 	scratch []byte   // of Merge
 	wire    *pebble.Batch
@@ -105,10 +108,8 @@ func (b *Batch) Get(dst, key []byte) ([]byte, bool, error) {
 
 // stored is Get of a key that the batch neither sets nor deletes by itself.
 func (b *Batch) stored(dst, key []byte) ([]byte, bool, error) {
-	for _, r := range b.ranges {
-		if bytes.Compare(key, r[0]) >= 0 && bytes.Compare(key, r[1]) < 0 {
-			return dst, false, nil
-		}
+	if b.cleared(key) {
+		return dst, false, nil
 	}
 	return get(b.state.db, dst, key)
 }
@@ -225,9 +226,7 @@ func (b *Batch) Commit() error {
 	for n := range b.ops {
 		b.order = append(b.order, uint32(n))
 	}
-	slices.SortFunc(b.order, func(x, y uint32) int {
-		return bytes.Compare(b.keyOf(&b.ops[x]), b.keyOf(&b.ops[y]))
-	})
+	slices.SortFunc(b.order, b.compare)
 	if b.wire == nil {
 		b.wire = b.state.db.NewBatchWithSize(len(b.arena) + 16*len(b.ops) + 64)
 	}
@@ -284,6 +283,7 @@ func (b *Batch) encode() error {
 func (b *Batch) Reset() {
 	clear(b.table)
 	b.ops, b.ranges = b.ops[:0], b.ranges[:0]
+	b.runs, b.sorted = nil, 0
 	if b.arena = b.arena[:0]; cap(b.arena) > maxKept {
 		b.arena, b.ops, b.order, b.table = nil, nil, nil, make([]uint32, 256)
 	}

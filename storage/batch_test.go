@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
 
+	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/fault"
 	"github.com/trellisdb/trellis/storage/storagetest"
 )
@@ -41,6 +43,9 @@ func TestBatchIsAMap(t *testing.T) {
 			if want, exists := model[other]; err != nil || ok != exists || string(got) != want {
 				t.Fatalf("read %q: %q, %v, %v; want %q, %v", other, got, ok, err, want, exists)
 			}
+			if rapid.IntRange(0, 9).Draw(t, "scan") == 0 {
+				scanAgainst(t, b, model)
+			}
 		}
 		if err := b.Commit(); err != nil {
 			t.Fatal(err)
@@ -63,6 +68,29 @@ func TestBatchIsAMap(t *testing.T) {
 	})
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// scanAgainst compares a scan of a batch, of random bounds and length, with a map.
+func scanAgainst(t *rapid.T, b *storage.Batch, model map[string]string) {
+	bounds := []string{
+		fmt.Sprintf("\x00\x00\x00\x02k%d", rapid.IntRange(0, 300).Draw(t, "lower")),
+		fmt.Sprintf("\x00\x00\x00\x02k%d", rapid.IntRange(0, 300).Draw(t, "upper")),
+	}
+	slices.Sort(bounds)
+	most := rapid.IntRange(1, 100).Draw(t, "most")
+	var want, got []string
+	for _, key := range slices.Sorted(maps.Keys(model)) {
+		if key >= bounds[0] && key < bounds[1] && len(want) < most {
+			want = append(want, key+"="+model[key])
+		}
+	}
+	err := b.Scan([]byte(bounds[0]), []byte(bounds[1]), func(key, value []byte) bool {
+		got = append(got, string(key)+"="+string(value))
+		return len(got) < most
+	})
+	if err != nil || !slices.Equal(got, want) {
+		t.Fatalf("scan of %q: %q, %v; want %q", bounds, got, err, want)
 	}
 }
 
@@ -115,6 +143,9 @@ func TestKeysOfOthersAreRefused(t *testing.T) {
 	}
 	if _, err := v.Scan(stateKey(1, 1), stateKey(5, 1)); err == nil {
 		t.Error("a scan leaves its partition")
+	}
+	if err := store.State().NewBatch(1).Scan(stateKey(1, 1), stateKey(5, 1), nil); err == nil {
+		t.Error("a scan of a batch leaves its partition")
 	}
 	if err := v.Close(); err != nil {
 		t.Error(err)

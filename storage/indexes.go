@@ -2,6 +2,7 @@ package storage
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/trellisdb/trellis/storage/entity"
@@ -95,4 +96,33 @@ func ReadPresent(r Reader, app entity.AppID, c entity.CollectionID, prop entity.
 		err = fault.New(fault.Corrupt, "partition %d: bitmap of property %d of collection %d of application %d at %d", r.Partition(), prop, c, app, seq)
 	}
 	return b, err
+}
+
+// IndexedProperties returns the names of the properties that some entity of a
+// collection has in its indexes, in order. created, modified and uuid, which every
+// entity has, are not among them.
+func IndexedProperties(v *View, app entity.AppID, c entity.CollectionID) (names []string, err error) {
+	it, err := v.Scan(keys.NameRange(v.Partition(), app, c))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		_, name, ok := keys.DecodeName(it.Key())
+		if name == "" && ok { // keeps the next number
+			continue
+		}
+		n, valid := DecodeNumbered(it.Value())
+		if !ok || !valid {
+			return nil, fault.New(fault.Corrupt, "partition %d: dictionary key %x", v.Partition(), it.Key())
+		}
+		with, _, err := ReadPropertyStats(v, app, c, entity.PropertyID(n.Number))
+		if err != nil {
+			return nil, err
+		}
+		if with > 0 {
+			names = append(names, name)
+		}
+	}
+	return names, it.Err()
 }

@@ -29,7 +29,16 @@ type nameCache struct {
 	mu struct {
 		sync.RWMutex
 		numbers map[name]uint32
+		texts   map[number]string // the other way, of collections
 	}
+}
+
+// number names a collection as views of one epoch of the partition see it.
+type number struct {
+	p     entity.Partition
+	epoch uint64
+	app   entity.AppID
+	id    entity.CollectionID
 }
 
 func (c *nameCache) get(n name) (uint32, bool) {
@@ -47,4 +56,20 @@ func (c *nameCache) put(n name, number uint32) {
 		c.mu.numbers = make(map[name]uint32)
 	}
 	c.mu.numbers[n] = number
+}
+
+func (c *nameCache) name(n number) (string, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	text, ok := c.mu.texts[n]
+	return text, ok
+}
+
+func (c *nameCache) putName(n number, text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mu.texts == nil || len(c.mu.texts) >= maxNames {
+		c.mu.texts = make(map[number]string)
+	}
+	c.mu.texts[n] = text
 }

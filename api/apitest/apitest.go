@@ -25,6 +25,7 @@ import (
 	"github.com/trellisdb/trellis/api/directory"
 	"github.com/trellisdb/trellis/api/management"
 	"github.com/trellisdb/trellis/node"
+	"github.com/trellisdb/trellis/query"
 	"github.com/trellisdb/trellis/query/cursor"
 )
 
@@ -135,7 +136,9 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 		mc.PurgeAfter = 0
 	}
 	manage := management.New(mc, cluster, dir)
-	data := collections.New(cluster, dir, cursor.Key(auth.DeriveKey(s.Node.Cluster().Key, "cursor")))
+	qc := query.DefaultConfig()
+	qc.CursorKey = cursor.Key(auth.DeriveKey(s.Node.Cluster().Key, "cursor"))
+	data := collections.New(cluster, dir, query.New(qc))
 	server, err := api.New(api.DefaultConfig(), api.Parts{
 		Authenticate: manage.Authenticate,
 		Resolve:      manage.Resolve,
@@ -235,13 +238,18 @@ func (s *Server) Send(req *http.Request) (a Answer, err error) {
 	if err != nil {
 		return a, fmt.Errorf("%s %s: read body: %w", req.Method, req.URL.Path, err)
 	}
-	a = Answer{Status: resp.StatusCode, Header: resp.Header, Body: string(text)}
-	dec := json.NewDecoder(bytes.NewReader(text))
+	return NewAnswer(resp.StatusCode, resp.Header, text), nil
+}
+
+// NewAnswer makes an answer of what a server sent.
+func NewAnswer(status int, header http.Header, body []byte) Answer {
+	a := Answer{Status: status, Header: header, Body: string(body)}
+	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.UseNumber()
 	if dec.Decode(&a.Fields) != nil {
 		a.Fields = nil // not every body is an object
 	}
-	return a, nil
+	return a
 }
 
 // Code is the envelope's error, empty for a success.

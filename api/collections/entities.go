@@ -2,9 +2,11 @@ package collections
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/trellisdb/trellis/api/schema"
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/raftfsm/command"
 	"github.com/trellisdb/trellis/storage"
@@ -15,9 +17,12 @@ import (
 const maxBatch = 1000
 
 // shape says how entities of the call's collection are shown.
-func (c *call) shape() *wire.Shape {
-	s := &wire.Shape{Type: c.typ.Name, Path: c.path}
-	switch c.typ.Collection {
+func (c *call) shape() *wire.Shape { return shapeOf(c.typ, c.path) }
+
+// shapeOf says how entities of a type are shown below a path.
+func shapeOf(typ *schema.Type, path string) *wire.Shape {
+	s := &wire.Shape{Type: typ.Name, Path: path}
+	switch typ.Collection {
 	case "users":
 		s.Sets, s.Collections = userSets, userCollections
 	case "devices":
@@ -35,12 +40,37 @@ var (
 )
 
 // reply is the envelope of a command's outcome.
-func (c *call) reply(entities []entity.Entity) *wire.Reply {
-	reply, shape := c.req.Entities(c.path), c.shape()
-	for i := range entities {
-		reply.Append(&entities[i], shape)
+func (c *call) reply(entities []entity.Entity) (*wire.Reply, error) {
+	reply := c.req.Entities(c.path)
+	connected := func(e entity.Entity) bool { return e.HasOut || e.HasIn }
+	if c.req.Method() == "DELETE" || !slices.ContainsFunc(entities, connected) {
+		shape := c.shape()
+		for i := range entities {
+			reply.Append(&entities[i], shape, nil)
+		}
+		return reply, nil
 	}
-	return reply
+	err := c.reading(c.req, func(v *storage.View) error { return c.showAll(v, reply, entities) })
+	return reply, err
+}
+
+// showAll puts entities of the call's collection into a reply, with their connections.
+func (c *call) showAll(v *storage.View, reply *wire.Reply, entities []entity.Entity) error {
+	id, _, err := storage.ReadCollectionID(v, c.req.App.Number, c.typ.Collection)
+	if err != nil {
+		return err
+	}
+	s := show{c: c, v: v}
+	s.out, s.in = c.connectionsShown()
+	shape := c.shape()
+	for i := range entities {
+		var d wire.Details
+		if _, err := s.verbs(&d, id, &entities[i]); err != nil {
+			return err
+		}
+		reply.Append(&entities[i], shape, &d)
+	}
+	return nil
 }
 
 // show answers GET of one entity.
@@ -54,8 +84,11 @@ func (c *call) show(t command.Target) (*wire.Reply, error) {
 		if !found {
 			return c.missing()
 		}
-		reply.Append(&e, c.shape())
-		return nil
+		if !e.HasOut && !e.HasIn {
+			reply.Append(&e, c.shape(), nil)
+			return nil
+		}
+		return c.showAll(v, reply, []entity.Entity{e})
 	})
 	if err != nil {
 		return nil, err
@@ -105,7 +138,7 @@ func (c *call) remove(t command.Target) (*wire.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.reply(out.Entities), nil
+	return c.reply(out.Entities)
 }
 
 // create answers POST to a collection, and PUT without id or query.
@@ -137,7 +170,7 @@ func (c *call) register() (*wire.Reply, error) {
 	if _, err := c.propose(c.req, command.CreateEntities{Rules: c.typ.Rules()}); err != nil {
 		return nil, err
 	}
-	return c.reply(nil), nil
+	return c.reply(nil)
 }
 
 func (c *call) createOne(text []byte) (*wire.Reply, error) {
@@ -157,7 +190,7 @@ func (c *call) createOne(text []byte) (*wire.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.reply(out.Entities), nil
+	return c.reply(out.Entities)
 }
 
 // skipped is an element of a batch that was not created.
@@ -214,7 +247,10 @@ func (c *call) createMany(text []byte) (*wire.Reply, error) {
 			errs[i] = &skipped{i, string(e.Code), e.Message}
 		}
 	}
-	reply := c.reply(out.Entities)
+	reply, err := c.reply(out.Entities)
+	if err != nil {
+		return nil, err
+	}
 	var shown []*skipped
 	for _, s := range errs {
 		if s != nil {
@@ -290,7 +326,7 @@ func (c *call) update(t command.Target) (*wire.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.reply(out.Entities), nil
+	return c.reply(out.Entities)
 }
 
 // upsert makes the entity that a PUT creates if its target is unknown, or says

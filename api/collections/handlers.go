@@ -9,7 +9,7 @@ import (
 	"github.com/trellisdb/trellis/api/auth"
 	"github.com/trellisdb/trellis/api/schema"
 	"github.com/trellisdb/trellis/api/wire"
-	"github.com/trellisdb/trellis/query/cursor"
+	"github.com/trellisdb/trellis/query"
 	"github.com/trellisdb/trellis/raftfsm/command"
 	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
@@ -42,14 +42,13 @@ type Passwords interface {
 type Handlers struct {
 	cluster   Cluster
 	passwords Passwords
-	key       cursor.Key
+	engine    *query.Engine
 	types     typeCache
 }
 
-// New makes handlers. The key authenticates cursors and is the same on every
-// node of a cluster.
-func New(cluster Cluster, passwords Passwords, key cursor.Key) *Handlers {
-	return &Handlers{cluster: cluster, passwords: passwords, key: key}
+// New makes handlers, which answer queries by an engine.
+func New(cluster Cluster, passwords Passwords, engine *query.Engine) *Handlers {
+	return &Handlers{cluster: cluster, passwords: passwords, engine: engine}
 }
 
 // Handle answers one request, whose application is resolved and whose segments
@@ -74,8 +73,9 @@ type call struct {
 	*Handlers
 	req  *wire.Request
 	typ  *schema.Type
-	path string // "/items"
-	me   bool   // the item segment was "me"
+	own  []param // matrix parameters of the collection's segment
+	path string  // "/items"
+	me   bool    // the item segment was "me"
 
 	registration struct{ known, open bool } // whether new users are active, once it was asked
 }
@@ -83,10 +83,7 @@ type call struct {
 // call finds the collection of a request.
 func (h *Handlers) call(req *wire.Request) (*call, error) {
 	segments := req.Segments()
-	first := segments[0]
-	if i := strings.IndexByte(first, ';'); i >= 0 { // matrix parameters are not offered; the collection decides access
-		first = first[:i]
-	}
+	first, own := cutMatrix(segments[0])
 	typ, err := h.types.of(first)
 	if err != nil {
 		if refused := req.Access.Check(auth.OpOf(req.Method()), segments); refused != nil {
@@ -94,7 +91,7 @@ func (h *Handlers) call(req *wire.Request) (*call, error) {
 		}
 		return nil, err
 	}
-	return &call{Handlers: h, req: req, typ: typ, path: "/" + typ.Collection}, nil
+	return &call{Handlers: h, req: req, typ: typ, own: own, path: "/" + typ.Collection}, nil
 }
 
 // answer checks access and chooses by number of segments and method.
@@ -108,45 +105,65 @@ func (c *call) answer() (*wire.Reply, error) {
 	if err := c.authorize(); err != nil {
 		return nil, err
 	}
-	switch {
-	case !c.typ.Offered:
+	if !c.typ.Offered {
 		return nil, notOffered(c.typ.Collection)
-	case strings.IndexByte(segments[0], ';') >= 0:
-		return nil, notOffered("matrix parameters")
-	case len(segments) == 1:
-		return c.collection()
-	case len(segments) > 2:
-		return nil, notOffered("what lies below an entity")
 	}
-	switch item := segments[1]; {
-	case item == "all", item == "*":
-		if c.req.Method() == "GET" {
-			return c.list()
-		}
-		return nil, notOffered("changes of every entity at once")
+	if len(segments) == 1 {
+		return c.collection(&params{own: c.own, rest: c.req})
+	}
+	if len(c.own) > 0 { // they stand in the place of an entity: the next segment is a relation
+		return c.connections(true, nil, segments[1:])
+	}
+	item := segments[1]
+	every, own, err := c.selection(item)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(segments) > 2 && (item != "_clear" || len(segments) > 3):
+		return c.connections(every, own, segments[2:])
+	case every:
+		return c.collection(&params{own: own, every: true, rest: c.req})
+	case item == "_settings":
+		return c.settings()
+	case item == "_reindex":
+		return c.reindex()
+	case item == "_clear":
+		return c.clear(segments[2:])
+	case item == "indexes" && c.req.Method() == "GET":
+		return c.indexes()
+	}
+	return c.item(item)
+}
+
+// selection reads the segment after a collection's name if it, or the parameters of
+// the name, select several entities.
+func (c *call) selection(item string) (every bool, own []param, err error) {
+	name, own := cutMatrix(item)
+	switch {
 	case strings.HasPrefix(item, "{"):
-		return nil, notOffered("queries in a path")
-	case item == "_settings", item == "_reindex", item == "_clear", item == "indexes":
-		return nil, notOffered(item)
+		own, err = jsonParams(item)
+		return true, own, err
+	case name == "all", name == "*":
+		return true, append(own, c.own...), nil
 	}
-	return c.item(segments[1])
+	return false, nil, nil
 }
 
 // collection answers a request about the whole collection.
-func (c *call) collection() (*wire.Reply, error) {
+func (c *call) collection(p *params) (*wire.Reply, error) {
 	switch c.req.Method() {
 	case "GET":
-		return c.list()
+		return c.list(p)
 	case "POST":
 		return c.create(true)
 	case "PUT":
-		if c.queried() {
-			return nil, notOffered("update by query")
+		if p.selects() {
+			return c.updateMany(p)
 		}
 		return c.create(false)
 	}
-	if c.queried() {
-		return nil, notOffered("deletion by query")
+	if p.selects() {
+		return c.deleteMany(p)
 	}
 	return nil, fault.New(fault.UnsupportedAction, "a collection is deleted by query, or entity by entity")
 }
@@ -178,16 +195,6 @@ func (c *call) jsonBody() ([]byte, error) {
 		return nil, notOffered("assets")
 	}
 	return c.req.JSON()
-}
-
-// queried reports whether a PUT or DELETE of a collection selects by query.
-func (c *call) queried() bool {
-	for _, name := range []string{"ql", "q", "query", "limit", "filter", "cursor"} {
-		if c.req.HasQuery(name) {
-			return true
-		}
-	}
-	return false
 }
 
 // command answers what is named like a collection and is none.
@@ -225,11 +232,25 @@ func (h *Handlers) reading(req *wire.Request, f func(*storage.View) error) error
 	if err != nil {
 		return err
 	}
-	err = f(v)
-	if closed := v.Close(); err == nil && closed != nil {
-		err = fmt.Errorf("close view of application %d: %w", req.App.Number, closed)
+	return looking(v, f)
+}
+
+// upToDate is reading for what a write goes by, whatever the client says of reads.
+func (h *Handlers) upToDate(req *wire.Request, f func(*storage.View) error) error {
+	v, err := h.cluster.View(req.Context(), req.App.Number)
+	if err != nil {
+		return err
 	}
-	return err
+	return looking(v, f)
+}
+
+func looking(v *storage.View, f func(*storage.View) error) (err error) {
+	defer func() { // also after a panic: a view that stays open holds up compaction for ever
+		if closed := v.Close(); err == nil && closed != nil {
+			err = fmt.Errorf("close view: %w", closed)
+		}
+	}()
+	return f(v)
 }
 
 // propose runs a command of a request. A refusal is an error.
@@ -239,11 +260,19 @@ func (h *Handlers) propose(req *wire.Request, op command.Op) (command.Outcome, e
 
 // proposeIn is propose for a command in this application or in another.
 func (h *Handlers) proposeIn(req *wire.Request, app entity.AppID, op command.Op) (command.Outcome, error) {
-	cmd := command.Command{App: app, Op: op}
-	step := byte(0)
+	step := 0
 	if app != req.App.Number {
 		step = 1
 	}
+	return h.proposeStep(req, app, op, step)
+}
+
+// firstOfMany is the step of the first of several commands of one request.
+const firstOfMany = 2
+
+// proposeStep runs one of several commands of a request: the step tells them apart.
+func (h *Handlers) proposeStep(req *wire.Request, app entity.AppID, op command.Op, step int) (command.Outcome, error) {
+	cmd := command.Command{App: app, Op: op}
 	id, ok, err := req.Idempotency(step)
 	if err != nil {
 		return command.Outcome{}, err

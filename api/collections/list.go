@@ -1,199 +1,215 @@
 package collections
 
 import (
-	"encoding/binary"
-	"errors"
-	"net/url"
-	"strconv"
 	"strings"
 
+	"github.com/trellisdb/trellis/api/schema"
 	"github.com/trellisdb/trellis/api/wire"
-	"github.com/trellisdb/trellis/query/cursor"
+	"github.com/trellisdb/trellis/query"
 	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
-	"github.com/trellisdb/trellis/storage/fault"
 	"github.com/trellisdb/trellis/storage/keys"
 )
 
-const (
-	defaultLimit = 10
-	maxLimit     = 1000
-	maxPageBytes = 16 << 20 // a page of large entities ends early, with a cursor
-)
-
-// limitOf reads a limit as clients write it: never an error.
-func limitOf(text string) int {
-	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
-	switch {
-	case err != nil && errors.Is(err, strconv.ErrRange) && n > 0:
-		return maxLimit
-	case err != nil || n <= 0:
-		return defaultLimit
-	case n > maxLimit:
-		return maxLimit
-	}
-	return int(n)
-}
-
-// everything reports whether a query selects all entities in default order.
-func everything(ql string) bool {
-	words := strings.Fields(strings.ToLower(ql))
-	switch len(words) {
-	case 0:
-		return true
-	case 1:
-		return words[0] == "*" || words[0] == "select*"
-	case 2:
-		return words[0] == "select" && words[1] == "*"
-	}
-	return false
-}
-
-// everythingTwiceEncoded is everything for a text that one client encodes twice.
-func everythingTwiceEncoded(ql string) bool {
-	if !strings.Contains(ql, "%") {
-		return false
-	}
-	once, err := url.QueryUnescape(ql)
-	return err == nil && everything(once)
-}
-
-// plain checks that a GET asks for nothing but a plain listing.
-func (c *call) plain() error {
-	for _, name := range []string{"ql", "q", "query"} {
-		if ql := c.req.Query(name); ql != "" {
-			if !everything(ql) && !everythingTwiceEncoded(ql) {
-				return notOffered("queries")
-			}
-			break
-		}
-	}
-	for _, name := range []string{"filter", "tree", "analyzeOnly", "explain"} {
-		for _, v := range c.req.QueryAll(name) {
-			if v != "" && (name == "filter" || !strings.EqualFold(v, "false")) {
-				return notOffered("parameter " + name)
-			}
-		}
-	}
-	return nil
-}
-
-// list answers GET of a collection: a page of its entities, newest first.
-func (c *call) list() (*wire.Reply, error) {
-	if err := c.plain(); err != nil {
+// list answers GET of a collection: a page of what the query selects.
+func (c *call) list(p *params) (*wire.Reply, error) {
+	ask, err := c.ask(p, defaultLimit)
+	if err != nil {
 		return nil, err
 	}
 	reply := c.req.Entities(c.path)
 	if len(c.req.Segments()) == 1 {
 		reply.Counted()
 	}
-	err := c.reading(c.req, func(v *storage.View) error {
-		col, ok, err := storage.ReadCollectionID(v, c.req.App.Number, c.typ.Collection)
+	if p.is("analyzeOnly", "true") {
+		return reply.Field("metadata", map[string]any{"queryWarnings": warnings(ask.Query)}), nil
+	}
+	err = c.reading(c.req, func(v *storage.View) error {
+		if ask.From, err = c.source(v, c.typ); err != nil {
+			return err
+		}
+		if id, ok := entity.ParseID(p.first("start")); ok {
+			if e, found, err := storage.ReadEntityByID(v, ask.App, ask.From.ID, id); err != nil {
+				return err
+			} else if found {
+				ask.Start = e.Seq
+			}
+		}
+		page, err := c.engine.Run(c.req.Context(), v, &ask)
 		if err != nil {
 			return err
 		}
-		if !ok {
-			if c.req.Query("cursor") != "" {
-				return fault.New(fault.IllegalArgument, "cursor belongs to another request")
-			}
-			return nil
+		s := c.newShow(v, &ask, reply, func(*schema.Type) string { return c.path })
+		if err := s.rows(page.Rows); err != nil {
+			return err
 		}
-		return c.page(v, col, reply)
+		s.finish(page)
+		return nil
 	})
+	return reply, err
+}
+
+// ask makes the request of a query from parameters: all but where it looks.
+func (c *call) ask(p *params, absent int) (query.Request, error) {
+	q, err := p.query()
+	if err != nil {
+		return query.Request{}, err
+	}
+	ask := query.Request{
+		App: c.req.App.Number, Query: q, Limit: limitOf(p.first("limit"), absent), Cursor: p.first("cursor"),
+		OldestFirst: p.is("reversed", "false"), Explain: p.is("explain", "true"),
+	}
+	if ask.Explain && strings.TrimSpace(p.first("limit")) == "0" {
+		ask.Limit = 0
+	}
+	return ask, nil
+}
+
+// source is a collection as queries know it. One that does not exist has no number.
+func (c *call) source(v *storage.View, typ *schema.Type) (query.Collection, error) {
+	id, _, err := storage.ReadCollectionID(v, c.req.App.Number, typ.Collection)
+	return sourceOf(id, typ), err
+}
+
+func sourceOf(id entity.CollectionID, typ *schema.Type) query.Collection {
+	s := query.Collection{ID: id, Name: typ.Collection, Type: typ.Name}
+	if len(typ.Aliases) > 0 {
+		s.Alias = typ.Aliases[0]
+	}
+	return s
+}
+
+// typeOf returns the type of the entities of a collection by its number; nil if there
+// is no such collection.
+func (c *call) typeOf(v *storage.View, id entity.CollectionID) (*schema.Type, error) {
+	name, ok, err := storage.CollectionName(v, c.req.App.Number, id)
+	if err != nil || !ok {
+		return nil, err
+	}
+	return c.types.of(name)
+}
+
+// show puts the entities that a query found into a reply.
+type show struct {
+	c       *call
+	v       *storage.View
+	reply   *wire.Reply
+	path    func(*schema.Type) string // below which entities of a type are shown
+	shapes  map[entity.CollectionID]*wire.Shape
+	project *projection // nil: whole
+	in, out bool        // whether connections in and out are shown
+	near    bool        // whether distances are
+}
+
+func (c *call) newShow(v *storage.View, ask *query.Request, reply *wire.Reply, path func(*schema.Type) string) *show {
+	s := &show{c: c, v: v, reply: reply, path: path, shapes: map[entity.CollectionID]*wire.Shape{}, project: newProjection(ask.Query)}
+	s.out, s.in = c.connectionsShown()
+	s.near = len(ask.Query.Near()) > 0
+	return s
+}
+
+// connectionsShown says which connections metadata has (spec connections section 5).
+func (c *call) connectionsShown() (out, in bool) {
+	if c.req.Method() != "GET" {
+		return true, true
+	}
+	switch strings.ToLower(c.req.Query("connections")) {
+	case "none":
+		return false, false
+	case "in":
+		return false, true
+	case "out":
+		return true, false
+	}
+	return true, true
+}
+
+func (s *show) shape(id entity.CollectionID) (*wire.Shape, error) {
+	if shape := s.shapes[id]; shape != nil {
+		return shape, nil
+	}
+	typ := s.c.typ
+	if own, err := s.c.typeOf(s.v, id); err != nil {
+		return nil, err
+	} else if own != nil {
+		typ = own
+	}
+	shape := shapeOf(typ, s.path(typ))
+	s.shapes[id] = shape
+	return shape, nil
+}
+
+func (s *show) rows(rows []query.Row) error {
+	for i := range rows {
+		if err := s.row(&rows[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *show) row(row *query.Row) error {
+	shape, err := s.shape(row.Collection)
+	if err != nil {
+		return err
+	}
+	var d wire.Details
+	detailed, err := s.verbs(&d, row.Collection, &row.Entity)
+	if err != nil {
+		return err
+	}
+	if s.near && row.Distance != query.NoDistance {
+		metres := float64(row.Distance) / 1000
+		d.Distance, detailed = &metres, true
+	}
+	if s.project != nil {
+		d.Properties, detailed = s.project.reduce(&row.Entity, shape.Type), true
+	}
+	if !detailed {
+		s.reply.Append(&row.Entity, shape, nil)
+		return nil
+	}
+	s.reply.Append(&row.Entity, shape, &d)
+	return nil
+}
+
+// verbs adds the connections of an entity to what is said of it.
+func (s *show) verbs(d *wire.Details, c entity.CollectionID, e *entity.Entity) (any bool, err error) {
+	end := entity.End{Collection: c, Seq: e.Seq}
+	if s.out && e.HasOut {
+		if d.Out, err = s.verbNames(end, keys.Outbound); err != nil {
+			return false, err
+		}
+	}
+	if s.in && e.HasIn {
+		if d.In, err = s.verbNames(end, keys.Inbound); err != nil {
+			return false, err
+		}
+	}
+	return d.Out != nil || d.In != nil, nil
+}
+
+func (s *show) verbNames(end entity.End, direction byte) ([]string, error) {
+	list, err := storage.Verbs(s.v, s.c.req.App.Number, end, direction)
 	if err != nil {
 		return nil, err
 	}
-	return reply, nil
+	var names []string
+	for _, verb := range list {
+		if !hidden(verb.Name) {
+			names = append(names, verb.Name)
+		}
+	}
+	return names, nil
 }
 
-// listing is a plain listing of one collection: what its cursors are bound to.
-type listing struct {
-	app         entity.AppID
-	collection  entity.CollectionID
-	oldestFirst bool
-}
-
-func (l listing) fingerprint() cursor.Fingerprint {
-	b := binary.BigEndian.AppendUint32([]byte{'L'}, uint32(l.app))
-	b = binary.BigEndian.AppendUint32(b, uint32(l.collection))
-	return cursor.Bind(strconv.AppendBool(b, l.oldestFirst))
-}
-
-// page appends a page to reply. Its position is the number of the last entity
-// of the page before, so that what is added or deleted meanwhile moves nothing.
-func (c *call) page(v *storage.View, col entity.CollectionID, reply *wire.Reply) (err error) {
-	app, limit := c.req.App.Number, limitOf(c.req.Query("limit"))
-	l := listing{app: app, collection: col, oldestFirst: strings.EqualFold(c.req.Query("reversed"), "false")}
-	it, err := v.Scan(keys.EntityRange(v.Partition(), app, col))
-	if err != nil {
-		return err
+// finish puts what belongs to the page as a whole into the reply.
+func (s *show) finish(page *query.Page) {
+	s.reply.Cursor(page.Cursor)
+	if s.project != nil {
+		s.project.finish(s.reply)
 	}
-	defer func() {
-		if closed := it.Close(); err == nil {
-			err = closed
-		}
-	}()
-	more, err := c.seek(v, it, l)
-	if err != nil {
-		return err
+	if page.Plan != nil {
+		s.reply.Field("plan", page.Plan)
 	}
-	shape, size, last := c.shape(), 0, entity.Seq(0)
-	for ; more; more = step(it, l) {
-		if reply.Len() == limit || size > maxPageBytes {
-			reply.Cursor(cursor.Encode(&c.key, l.fingerprint(), keys.AppendSeq(nil, last)))
-			break
-		}
-		e, err := entity.DecodeRecord(it.Value())
-		if err != nil {
-			return err
-		}
-		reply.Append(&e, shape)
-		size += len(e.JSON)
-		last = e.Seq
-	}
-	return it.Err()
-}
-
-// seek positions the iterator on the first entity of the page.
-func (c *call) seek(v *storage.View, it *storage.Iterator, l listing) (bool, error) {
-	at := func(seq entity.Seq) []byte {
-		return keys.AppendEntity(nil, v.Partition(), l.app, l.collection, seq)
-	}
-	if text := c.req.Query("cursor"); text != "" {
-		position, err := cursor.Decode(&c.key, l.fingerprint(), text)
-		if err != nil {
-			return false, err
-		}
-		last, ok := keys.DecodeSeq(position)
-		switch {
-		case !ok:
-			return false, fault.New(fault.IllegalArgument, "cursor is malformed")
-		case l.oldestFirst:
-			return it.SeekLT(at(last)), nil
-		case last == 0:
-			return false, nil
-		}
-		return it.SeekGE(at(last - 1)), nil
-	}
-	if id, ok := entity.ParseID(c.req.Query("start")); ok {
-		e, found, err := storage.ReadEntityByID(v, l.app, l.collection, id)
-		if err != nil {
-			return false, err
-		}
-		if found {
-			return it.SeekGE(at(e.Seq)), nil
-		}
-	}
-	if l.oldestFirst {
-		return it.Last(), nil
-	}
-	return it.First(), nil
-}
-
-// step moves to the next entity of a listing.
-func step(it *storage.Iterator, l listing) bool {
-	if l.oldestFirst {
-		return it.Prev()
-	}
-	return it.Next()
 }

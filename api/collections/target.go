@@ -1,6 +1,7 @@
 package collections
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/trellisdb/trellis/api/auth"
@@ -99,9 +100,12 @@ func (c *call) missing() error {
 // entity exists.
 func (c *call) authorize() error {
 	op := auth.OpOf(c.req.Method())
-	segments := c.req.Segments()
+	segments := plain(c.req.Segments())
+	if len(c.own) > 0 && len(segments) > 1 { // what is asked for are the relations of all that are selected
+		segments = slices.Insert(slices.Clone(segments), 1, "all")
+	}
 	refused := c.req.Access.Check(op, segments)
-	if refused == nil || len(segments) < 2 {
+	if refused == nil || len(segments) < 2 || len(c.own) > 0 {
 		return refused
 	}
 	t, err := c.target(segments[1])
@@ -121,9 +125,24 @@ func (c *call) authorize() error {
 	return refused
 }
 
+// plain is a path without the parameters in its segments.
+func plain(segments []string) []string {
+	for i, segment := range segments {
+		if !strings.Contains(segment, ";") {
+			continue
+		}
+		cut := slices.Clone(segments)
+		for j := i; j < len(cut); j++ {
+			cut[j], _ = cutMatrix(cut[j])
+		}
+		return cut
+	}
+	return segments
+}
+
 // spellings are the equivalent paths of one that names e in its second segment.
 func (c *call) spellings(e *entity.Entity) [][]string {
-	segments := c.req.Segments()
+	segments := plain(c.req.Segments())
 	names := []string{e.ID.String()}
 	for _, property := range c.typ.Aliases {
 		if s, ok := stringProperty(e.JSON, property); ok {

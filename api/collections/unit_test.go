@@ -1,8 +1,11 @@
 package collections
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/trellisdb/trellis/storage/entity"
 )
 
 func TestLimitOf(t *testing.T) {
@@ -10,29 +13,57 @@ func TestLimitOf(t *testing.T) {
 		"": 10, "0": 10, "-5": 10, "x": 10, "1.5": 10, "7": 7, " 7 ": 7, "1000": 1000, "1001": 1000,
 		"99999999999999999999999": 1000, "-99999999999999999999999": 10,
 	} {
-		if got := limitOf(text); got != want {
+		if got := limitOf(text, defaultLimit); got != want {
 			t.Errorf("limitOf(%q) = %d, want %d", text, got, want)
 		}
 	}
 }
 
-func TestEverything(t *testing.T) {
-	for ql, want := range map[string]bool{
-		"": true, "  ": true, "*": true, " * ": true, "select *": true, "SELECT  *": true, "select*": true,
-		"select * where a = 1": false, "a = 1": false, "select a": false, "order by name": false, "select * order by name": false,
+func TestParseQuery(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "select *", "  ": "select *", "*": "select *", " * ": "select *", "SELECT  *": "select *", "a = 1": "select * where a = 1",
+		"select%20*": "select *", "select+%2A": "select *", "%2A": "select *", "a%20%3D%201": "select * where a = 1",
+		"a = '1%2B1'": "select * where a = '1+1'", "a = '100%'": "select * where a = '100%'", "a = '%20'": "select * where a = '%20'",
 	} {
-		if got := everything(ql); got != want {
-			t.Errorf("everything(%q) = %v", ql, got)
+		q, err := parseQuery(text)
+		if err != nil || q.String() != want {
+			t.Errorf("%q: %v, %v, want %s", text, q, err, want)
+		}
+	}
+	for _, text := range []string{"%", "%zz", "select%20", "a = %"} {
+		if q, err := parseQuery(text); err == nil {
+			t.Errorf("%q is %s", text, q)
 		}
 	}
 }
 
-func TestEverythingTwiceEncoded(t *testing.T) {
-	for ql, want := range map[string]bool{
-		"select%20*": true, "select+%2A": true, "%2A": true, "select%20a": false, "%": false, "*": false, "%zz": false,
+func TestCutMatrix(t *testing.T) {
+	for segment, want := range map[string]string{
+		"likes": "likes []", "users;ql=age>20;limit=100": "users [{limit 100} {ql age>20}]", "a;b": "a;b []", "x;ql=n = 'a;b'": "x [{ql n = 'a;b'}]", ";limit=1": " [{limit 1}]",
 	} {
-		if got := everythingTwiceEncoded(ql); got != want {
-			t.Errorf("everythingTwiceEncoded(%q) = %v", ql, got)
+		if name, own := cutMatrix(segment); fmt.Sprint(name, " ", own) != want {
+			t.Errorf("%q: %s %v, want %s", segment, name, own, want)
+		}
+	}
+}
+
+func TestProjection(t *testing.T) {
+	e := entity.Entity{Created: 5, Modified: 6, JSON: []byte(`{"title":"Dune","Pub":{"City":"X","house":"Y"},"chapters":[{"name":"a","n":1},{"n":2}],"a.b":1}`)}
+	for text, want := range map[string][2]string{
+		"select title, pub.city":          {`{"title":"Dune","Pub":{"City":"X"}}`, `["Dune","X"]`},
+		"select chapters.name, nosuch":    {`{"chapters":[{"name":"a"}]}`, `[["a"],null]`},
+		"select nosuch":                   {`{}`, ``},
+		"select created, uuid, a.b":       {`{"created":5,"a.b":1}`, `[5,"00000000-0000-0000-0000-000000000000",1]`},
+		"select {T: title, c: PUB.house}": {`{"T":"Dune","c":"Y"}`, `{"T":"Dune","c":"Y"}`},
+		"select pub, pub.city":            {`{"Pub":{"City":"X","house":"Y"}}`, `[{"City":"X","house":"Y"},"X"]`},
+	} {
+		q, err := parseQuery(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := newProjection(q)
+		if got := string(p.reduce(&e, "book")); got != want[0] || string(p.list) != want[1] {
+			t.Errorf("%s: %s and %s, want %s and %s", text, got, p.list, want[0], want[1])
 		}
 	}
 }

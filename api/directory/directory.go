@@ -3,6 +3,7 @@ package directory
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -72,22 +73,15 @@ type Directory struct {
 	clients       *cache[[32]byte, *auth.Principal]
 }
 
-// Open makes a directory of a cluster that has its identity. It starts nothing
-// that would have to be closed.
+// Open makes a directory of a cluster that has its identity. It waits for a majority
+// of the cluster as long as ctx lets it. It starts nothing that would have to be closed.
 func Open(ctx context.Context, cfg Config, cluster Cluster) (*Directory, error) {
 	if cfg.PasswordSlots < 1 || cfg.CacheEntries < 1 || cfg.MaxTokenMillis < 1 || cfg.ThrottleAfter < 1 {
 		return nil, fmt.Errorf("directory: configuration %+v has a bound below 1", cfg)
 	}
-	view, err := cluster.View(ctx, entity.Management)
+	identity, err := readIdentity(ctx, cluster)
 	if err != nil {
 		return nil, fmt.Errorf("directory: read cluster identity: %w", err)
-	}
-	identity, ok, err := storage.ReadCluster(view)
-	if err = firstError(err, view.Close()); err != nil {
-		return nil, fmt.Errorf("directory: read cluster identity: %w", err)
-	}
-	if !ok {
-		return nil, fmt.Errorf("directory: the cluster has no identity yet")
 	}
 	d := &Directory{
 		cfg: cfg, cluster: cluster, now: time.Now,
@@ -106,6 +100,28 @@ func Open(ctx context.Context, cfg Config, cluster Cluster) (*Directory, error) 
 		return nil, fmt.Errorf("directory: %w", err)
 	}
 	return d, nil
+}
+
+// readIdentity reads the cluster's record, which has been written before.
+func readIdentity(ctx context.Context, cluster Cluster) (entity.Cluster, error) {
+	for {
+		view, err := cluster.View(ctx, entity.Management)
+		switch fault.CodeOf(err) {
+		case "":
+		case fault.NoQuorum, fault.Timeout, fault.NotHere:
+			if pause(ctx) {
+				continue
+			}
+			return entity.Cluster{}, err
+		default:
+			return entity.Cluster{}, err
+		}
+		identity, ok, err := storage.ReadCluster(view)
+		if err = firstError(err, view.Close()); err == nil && !ok {
+			err = errors.New("there is none yet")
+		}
+		return identity, err
+	}
 }
 
 // Policy returns what is asked of passwords.

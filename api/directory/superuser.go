@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/trellisdb/trellis/raftfsm/command"
 	"github.com/trellisdb/trellis/storage/entity"
@@ -26,15 +27,42 @@ func RandomPassword() (string, error) {
 // one gets a generated password, which is returned: it is stored nowhere else.
 // Changing the password of an account ends its tokens. The name is the one of
 // the configuration; without a name there is no superuser and nothing to do.
+//
+// It waits for a majority of the cluster as long as ctx lets it.
 func (d *Directory) EnsureSuperuser(ctx context.Context, email, password string) (generated string, err error) {
-	generated, err = d.ensureSuperuser(ctx, email, password)
-	if fault.Is(err, fault.Duplicate) { // another node has been faster
-		generated, err = d.ensureSuperuser(ctx, email, password)
+	var offered string
+	for taken := false; ; {
+		generated, err = d.ensureSuperuser(ctx, email, password, &offered)
+		switch fault.CodeOf(err) {
+		case fault.Duplicate: // another node has been faster, or somebody has the address
+			if taken {
+				return generated, err
+			}
+			taken = true
+		case fault.NoQuorum, fault.Timeout, fault.NotHere:
+			if pause(ctx) {
+				continue
+			}
+			return generated, err
+		default:
+			return generated, err
+		}
 	}
-	return generated, err
 }
 
-func (d *Directory) ensureSuperuser(ctx context.Context, email, password string) (generated string, err error) {
+// pause waits before something is tried again; false if ctx ends.
+func pause(ctx context.Context) bool {
+	select {
+	case <-time.After(100 * time.Millisecond):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// ensureSuperuser is one try. offered is the password that an earlier one has made
+// up, which may have been stored although nobody answered.
+func (d *Directory) ensureSuperuser(ctx context.Context, email, password string, offered *string) (generated string, err error) {
 	name := d.cfg.SuperuserName
 	if name == "" {
 		return "", nil
@@ -44,18 +72,26 @@ func (d *Directory) ensureSuperuser(ctx context.Context, email, password string)
 		return "", fmt.Errorf("ensure superuser %s: %w", name, err)
 	}
 	switch {
-	case s.found && password == "":
+	case s.found && password == "" && *offered == "":
 		return "", nil
+	case s.found && password == "":
+		same, err := d.passwords.matches(ctx, s.credential.Value, *offered)
+		if err != nil || !same {
+			return "", err
+		}
+		return *offered, nil
 	case s.found:
 		same, err := d.passwords.matches(ctx, s.credential.Value, password)
 		if err != nil || same {
 			return "", err
 		}
-	case password == "":
-		if generated, err = RandomPassword(); err != nil {
+	case password == "" && *offered == "":
+		if *offered, err = RandomPassword(); err != nil {
 			return "", fmt.Errorf("ensure superuser %s: %w", name, err)
 		}
-		password = generated
+		fallthrough
+	case password == "":
+		password, generated = *offered, *offered
 	}
 	c, err := d.HashPassword(ctx, password)
 	if err != nil {

@@ -179,7 +179,7 @@ func errorsFirst(errs ...error) error {
 
 // showUser returns an app user as a token's reply shows him.
 func showUser(u *directory.User) []byte {
-	return wire.AppendEntity(nil, &u.Entity, &wire.Shape{Type: "user", Path: "/users"})
+	return wire.AppendEntity(nil, &u.Entity, &wire.Shape{Type: "user", Path: "/users"}, nil)
 }
 
 // mayManage refuses who is neither member, client nor superuser (A10).

@@ -122,6 +122,15 @@ func Command(segment string) bool {
 	return false
 }
 
+// Declared returns the names of the properties that the type declares.
+func (t *Type) Declared() []string {
+	var names []string
+	for i := range t.declared {
+		names = append(names, t.declared[i].property)
+	}
+	return names
+}
+
 // Rules returns what the state machine must know of the type.
 func (t *Type) Rules() command.Rules {
 	return command.Rules{Collection: t.Collection, Type: t.Name, Unique: t.Unique, Required: t.Required}

@@ -31,6 +31,7 @@ type Reply struct {
 	n        int
 	cursor   string
 	counted  bool
+	count    *int   // nil: the number of entities
 	fields   []byte // ,"name":value…
 	err      error
 	status   int
@@ -54,10 +55,10 @@ func (r *Request) Root() *Reply {
 	return p
 }
 
-// Append adds an entity. It copies what it needs of e.
-func (p *Reply) Append(e *entity.Entity, s *Shape) *Reply {
+// Append adds an entity. It copies what it needs of e. d may be nil.
+func (p *Reply) Append(e *entity.Entity, s *Shape, d *Details) *Reply {
 	p.separate()
-	p.entities = AppendEntity(p.entities, e, s)
+	p.entities = AppendEntity(p.entities, e, s, d)
 	return p
 }
 
@@ -83,6 +84,9 @@ func (p *Reply) Cursor(c string) *Reply { p.cursor = c; return p }
 
 // Counted adds count, the number of entities in this reply.
 func (p *Reply) Counted() *Reply { p.counted = true; return p }
+
+// Count adds a count that is not the number of entities.
+func (p *Reply) Count(n int) *Reply { p.counted, p.count = true, &n; return p }
 
 // Management begins a reply without application: action, the fields added,
 // timestamp and duration. The action is left out if it is empty.
@@ -164,7 +168,11 @@ func (r *Request) appendReply(dst []byte, p *Reply, duration int64) []byte {
 			dst = AppendString(append(dst, `,"cursor":`...), p.cursor)
 		}
 		if p.counted {
-			dst = appendInt(append(dst, `,"count":`...), int64(p.n))
+			n := p.n
+			if p.count != nil {
+				n = *p.count
+			}
+			dst = appendInt(append(dst, `,"count":`...), int64(n))
 		}
 	}
 	return append(dst, '}')

@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"net"
 	"strconv"
 	"strings"
@@ -187,7 +188,7 @@ func plainWord(s string) bool {
 // Idempotency returns the id under which the state machine remembers the
 // request's step-th command, if the client sent an Idempotency-Key. It depends
 // on who calls and what was asked, so one key never answers another request.
-func (r *Request) Idempotency(step byte) (id [16]byte, ok bool, err error) {
+func (r *Request) Idempotency(step int) (id [16]byte, ok bool, err error) {
 	key := r.fh.Request.Header.Peek("Idempotency-Key")
 	if len(key) == 0 {
 		return id, false, nil
@@ -205,7 +206,7 @@ func (r *Request) Idempotency(step byte) (id [16]byte, ok bool, err error) {
 		_, _ = h.Write([]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}) // never fails
 		_, _ = h.Write(b)
 	}
-	part([]byte{step})
+	part(binary.AppendUvarint(nil, uint64(step)))
 	if r.Principal != nil {
 		part(append(r.Principal.ID[:], byte(r.Principal.Kind)))
 	}

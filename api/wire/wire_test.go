@@ -224,12 +224,12 @@ func FuzzAppendString(f *testing.F) {
 func TestAppendEntity(t *testing.T) {
 	id, _ := entity.ParseID("83e9b7ea-e8f5-11e2-84df-e94123890c7a")
 	e := entity.Entity{ID: id, Created: 1, Modified: 2, JSON: []byte(`{"name":"milk"}`)}
-	got := string(AppendEntity(nil, &e, &Shape{Type: "item", Path: "/items"}))
+	got := string(AppendEntity(nil, &e, &Shape{Type: "item", Path: "/items"}, nil))
 	if want := `{"uuid":"` + id.String() + `","type":"item","created":1,"modified":2,"name":"milk","metadata":{"path":"/items/` + id.String() + `"}}`; got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}
 	e.JSON = []byte(`{}`)
-	got = string(AppendEntity(nil, &e, &Shape{Type: `o"dd`, Path: `/o"dds`, Sets: []Set{{"a", "b"}}, Collections: []string{"c", "d"}}))
+	got = string(AppendEntity(nil, &e, &Shape{Type: `o"dd`, Path: `/o"dds`, Sets: []Set{{"a", "b"}}, Collections: []string{"c", "d"}}, nil))
 	if !json.Valid([]byte(got)) || !strings.Contains(got, `"sets":{"a":"/o\"dds/`+id.String()+`/b"},"collections":{"c":`) {
 		t.Errorf("%s", got)
 	}

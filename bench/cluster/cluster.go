@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/trellisdb/trellis/bench/disk"
 	"github.com/trellisdb/trellis/bench/mesh"
 	"github.com/trellisdb/trellis/bench/server"
 )
@@ -34,6 +35,7 @@ type Config struct {
 	Args      []string      // added to the command line of "serve"
 	Ready     time.Duration // how long a node may take to be ready
 	Network   bool          // a network namespace for each node
+	Disks     bool          // a file system for each node
 	Seed      uint64        // of what the network loses
 }
 
@@ -50,6 +52,8 @@ type node struct {
 	http, peers, gossip string          // addresses
 	process             *server.Process // nil if it does not run
 	paused              bool
+	disk                *disk.Disk // nil: it has none of its own
+	clock               int        // seconds its wall clock is off
 }
 
 // New chooses addresses and makes the network. No node runs yet.
@@ -68,14 +72,19 @@ func New(ctx context.Context, cfg Config) (*Cluster, error) {
 			host := m.Host(i)
 			c.nodes = append(c.nodes, &node{http: host + ":8080", peers: host + ":8081", gossip: host + ":8082"})
 		}
-		return c, nil
+	} else {
+		addrs, err := freeAddrs(3 * cfg.Nodes)
+		if err != nil {
+			return nil, fmt.Errorf("cluster: %w", err)
+		}
+		for i := range cfg.Nodes {
+			c.nodes = append(c.nodes, &node{http: addrs[3*i], peers: addrs[3*i+1], gossip: addrs[3*i+2]})
+		}
 	}
-	addrs, err := freeAddrs(3 * cfg.Nodes)
-	if err != nil {
-		return nil, fmt.Errorf("cluster: %w", err)
-	}
-	for i := range cfg.Nodes {
-		c.nodes = append(c.nodes, &node{http: addrs[3*i], peers: addrs[3*i+1], gossip: addrs[3*i+2]})
+	if cfg.Disks {
+		if err := c.openDisks(ctx); err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
 	}
 	return c, nil
 }
@@ -134,12 +143,27 @@ func (c *Cluster) Addrs() []string {
 
 // DataDir is a node's data directory.
 func (c *Cluster) DataDir(i int) string {
+	if d := c.nodes[i].disk; d != nil {
+		return filepath.Join(d.Path(), "data")
+	}
 	return filepath.Join(c.cfg.Dir, fmt.Sprintf("node%d", i), "data")
 }
 
 // LogFile is where a node's output goes, of all its starts.
 func (c *Cluster) LogFile(i int) string {
 	return filepath.Join(c.cfg.Dir, fmt.Sprintf("node%d", i), "log")
+}
+
+// SetClock sets the wall clock of a node off by seconds, from its next start on. The
+// binary must be one of server.BuildClock.
+func (c *Cluster) SetClock(i, seconds int) { c.nodes[i].clock = seconds }
+
+// Bury lets a node that ended by itself count as one that does not run.
+func (c *Cluster) Bury(i int) error {
+	if !c.Died(i) {
+		return nil
+	}
+	return c.Kill(i)
 }
 
 // Running tells whether a node was started and not ended, paused or not.
@@ -168,7 +192,7 @@ func (c *Cluster) config(i int) server.Config {
 	cfg := server.Config{
 		Binary: c.cfg.Binary, DataDir: c.DataDir(i), Addr: n.http, Superuser: c.cfg.Superuser, Password: c.cfg.Password,
 		Args: append(args, c.cfg.Args...), LogFile: c.LogFile(i), Ready: c.cfg.Ready,
-		Env:    []string{"TRELLIS_CLUSTER_SECRET=" + c.cfg.Secret},
+		Env:    []string{"TRELLIS_CLUSTER_SECRET=" + c.cfg.Secret, fmt.Sprintf("%s=%d", server.ClockVariable, n.clock)},
 		Orphan: syscall.SIGKILL,
 	}
 	if c.mesh != nil {
@@ -328,5 +352,5 @@ func (c *Cluster) Close() error {
 		err = errors.Join(err, c.mesh.Close())
 		c.mesh = nil
 	}
-	return err
+	return errors.Join(err, c.closeDisks())
 }

@@ -17,7 +17,8 @@ import (
 type Kind string
 
 // The faults. Those of processes need nothing, those of the network need a
-// network of the cluster's own.
+// network of the cluster's own, those of disks need disks, that of the clock a
+// server whose clock can be set.
 const (
 	KillLeader     Kind = "kill leader"
 	KillFollower   Kind = "kill follower"
@@ -37,6 +38,10 @@ const (
 	SlowLeader      Kind = "slow leader"
 	Lossy           Kind = "lossy network"
 	Narrow          Kind = "narrow network"
+
+	FreezeLeader Kind = "freeze leader's disk"
+	FillLeader   Kind = "fill leader's disk"
+	WrongClock   Kind = "leader's clock off"
 )
 
 // trait is what is known of a kind.
@@ -45,6 +50,8 @@ type trait struct {
 	nodes   int           // fewest nodes it makes sense with
 	network bool
 	wipe    bool
+	disk    bool
+	clock   bool
 }
 
 // traits gives the goals R9 to R18 and R24 their figures. A cluster of fewer
@@ -79,6 +86,12 @@ func traits(k Kind) trait {
 		return trait{goal: 4 * time.Second, nodes: 3, network: true}
 	case SlowLeader:
 		return trait{goal: 3 * time.Second, nodes: 2, network: true}
+	case FreezeLeader:
+		return trait{goal: 8 * time.Second, nodes: 3, disk: true}
+	case FillLeader:
+		return trait{goal: 5 * time.Second, nodes: 3, disk: true}
+	case WrongClock:
+		return trait{goal: 2 * time.Second, nodes: 3, clock: true}
 	case Lossy, Narrow:
 		return trait{goal: 5 * time.Second, nodes: 2, network: true}
 	}
@@ -88,7 +101,8 @@ func traits(k Kind) trait {
 // Kinds lists all faults.
 func Kinds() []Kind {
 	return []Kind{KillLeader, KillFollower, KillAll, PauseLeader, PauseFollower, RollingRestart, WipeFollower,
-		IsolateLeader, IsolateFollower, MuteLeader, DeafLeader, CutLink, FlapLink, Split, SlowLeader, Lossy, Narrow}
+		IsolateLeader, IsolateFollower, MuteLeader, DeafLeader, CutLink, FlapLink, Split, SlowLeader, Lossy, Narrow,
+		FreezeLeader, FillLeader, WrongClock}
 }
 
 // Goal is how long, at most, no write may be acknowledged when a fault strikes
@@ -112,6 +126,8 @@ type Config struct {
 	Duration time.Duration // of the whole schedule
 	Network  bool          // the cluster has a network of its own
 	Wipe     bool          // nodes may lose their data
+	Disks    bool          // nodes have disks of their own
+	Clock    bool          // the clocks of nodes can be set
 	Only     []Kind        // if not empty, no others
 }
 
@@ -136,7 +152,7 @@ func (c Config) possible() []Kind {
 	var all []Kind
 	for _, k := range Kinds() {
 		t := traits(k)
-		if c.Nodes >= t.nodes && (c.Network || !t.network) && (c.Wipe || !t.wipe) && c.chosen(k) {
+		if c.Nodes >= t.nodes && (c.Network || !t.network) && (c.Wipe || !t.wipe) && (c.Disks || !t.disk) && (c.Clock || !t.clock) && c.chosen(k) {
 			all = append(all, k)
 		}
 	}
@@ -163,7 +179,7 @@ const (
 func Draw(rng *rand.Rand, c Config) ([]Strike, error) {
 	kinds := c.possible()
 	if len(kinds) == 0 {
-		return nil, fmt.Errorf("plan: none of the faults %v is possible with %d nodes, network %t, wiping %t", c.Only, c.Nodes, c.Network, c.Wipe)
+		return nil, fmt.Errorf("plan: none of the faults %v is possible with %d nodes, network %t, wiping %t, disks %t, clocks %t", c.Only, c.Nodes, c.Network, c.Wipe, c.Disks, c.Clock)
 	}
 	n := max(1, int(c.Duration/perStrike))
 	slot := c.Duration / time.Duration(n)

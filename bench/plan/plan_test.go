@@ -49,7 +49,7 @@ func TestOnlyPossibleFaultsAreDrawn(t *testing.T) {
 		{Config{Nodes: 1}, []Kind{KillLeader, KillAll, PauseLeader, RollingRestart}},
 		{Config{Nodes: 3}, []Kind{KillLeader, KillFollower, KillAll, PauseLeader, PauseFollower, RollingRestart}},
 		{Config{Nodes: 3, Wipe: true, Only: []Kind{WipeFollower, CutLink}}, []Kind{WipeFollower}},
-		{Config{Nodes: 3, Network: true, Wipe: true}, Kinds()},
+		{Config{Nodes: 3, Network: true, Wipe: true, Disks: true, Clock: true}, Kinds()},
 	} {
 		if d := cmp.Diff(tc.want, tc.config.possible()); d != "" {
 			t.Errorf("%+v: %s", tc.config, d)
@@ -57,7 +57,7 @@ func TestOnlyPossibleFaultsAreDrawn(t *testing.T) {
 	}
 	drawn := make(map[Kind]bool)
 	for seed := range uint64(40) {
-		plan, err := Draw(rng(seed), Config{Nodes: 3, Duration: time.Minute, Network: true, Wipe: true})
+		plan, err := Draw(rng(seed), Config{Nodes: 3, Duration: time.Minute, Network: true, Wipe: true, Disks: true, Clock: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -37,9 +37,12 @@ type Config struct {
 }
 
 // Build compiles the server into dir and returns the path of the binary.
-func Build(ctx context.Context, dir string) (string, error) {
+func Build(ctx context.Context, dir string) (string, error) { return build(ctx, dir) }
+
+func build(ctx context.Context, dir string, flags ...string) (string, error) {
 	binary := filepath.Join(dir, "trellis")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/trellis")
+	args := append([]string{"build", "-o", binary}, flags...)
+	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/trellis")...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the server: %w: %s", err, out)
 	}

@@ -30,7 +30,7 @@ var layers = map[string][]string{
 	// Pure: functions of their arguments, no disk, no clock, no goroutine.
 	"storage/keys":    vocabulary(),
 	"storage/archive": vocabulary(),
-	"query/ql":        vocabulary(),
+	"query/ql":        vocabulary("storage/keys"),
 	"query/cursor":    vocabulary(),
 	"raftfsm/command": vocabulary(),
 	"node/placement":  vocabulary(),
@@ -68,6 +68,7 @@ var layers = map[string][]string{
 	"bench/cluster":  {"bench/..."},
 	"bench/crash":    {"bench/..."},
 	"bench/data":     {"bench/..."},
+	"bench/disk":     {},
 	"bench/history":  {"bench/..."},
 	"bench/limit":    {"bench/..."},
 	"bench/load":     {"bench/..."},

@@ -25,6 +25,7 @@ import (
 	"github.com/trellisdb/trellis/api/management"
 	"github.com/trellisdb/trellis/node"
 	"github.com/trellisdb/trellis/node/peer"
+	"github.com/trellisdb/trellis/query"
 	"github.com/trellisdb/trellis/query/cursor"
 )
 
@@ -192,7 +193,9 @@ func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.N
 	mc := management.DefaultConfig()
 	mc.PurgeAfter = cfg.PurgeAfter
 	manage := management.New(mc, n, dir)
-	data := collections.New(n, dir, cursor.Key(auth.DeriveKey(n.Cluster().Key, "cursor")))
+	qc := query.DefaultConfig()
+	qc.CursorKey = cursor.Key(auth.DeriveKey(n.Cluster().Key, "cursor"))
+	data := collections.New(n, dir, query.New(qc))
 	metrics := newMetrics(n, server.Stats)
 	parts := api.Parts{
 		Authenticate: manage.Authenticate,

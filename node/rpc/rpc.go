@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"syscall"
 	"time"
 
 	"github.com/fasthttp/router"
@@ -226,17 +228,29 @@ func NewClient(dial func(ctx context.Context) (net.Conn, error), dialTimeout tim
 		defer cancel()
 		return dial(ctx)
 	}
-	return &Client{dial: connect, http: &fasthttp.HostClient{
+	c := &Client{dial: connect, http: &fasthttp.HostClient{
 		Addr:                      "peer",
 		DialTimeout:               func(string, time.Duration) (net.Conn, error) { return connect() },
 		MaxConns:                  256,
 		MaxIdleConnDuration:       30 * time.Second,
-		MaxIdemponentCallAttempts: 1,
+		MaxIdemponentCallAttempts: 2,
 		NoDefaultUserAgentHeader:  true,
 		DisablePathNormalizing:    true,
 		MaxResponseBodySize:       256 << 20,
-		RetryIfErr:                func(*fasthttp.Request, int, error) (bool, bool) { return false, false },
 	}}
+	c.http.RetryIfErr = c.again
+	return c
+}
+
+// again has a call repeated once whose connection the other side had closed before:
+// its process has started anew, so the other idle connections are as dead. Every
+// call may be repeated: proposals are known by their request ids.
+func (c *Client) again(_ *fasthttp.Request, _ int, err error) (resetTimeout, retry bool) {
+	if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+		return false, false
+	}
+	c.http.CloseIdleConnections()
+	return false, true
 }
 
 // Close ends idle connections. Calls under way end by their deadlines.

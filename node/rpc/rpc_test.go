@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -205,5 +206,47 @@ func TestCallsEnd(t *testing.T) {
 	}
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("the call took %v", took)
+	}
+}
+
+// The other process may have started anew since the last call: a call on a
+// connection that it does not know any more is made again on another.
+func TestCallsOutliveARestart(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	services := Services{ReadIndex: func(_ context.Context, list []entity.Partition) []Index { return make([]Index, len(list)) }}
+	var addr atomic.Value
+	serve := func() func() {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr.Store(ln.Addr().String())
+		s, served := NewServer(services, log), make(chan error, 1)
+		go func() { served <- s.Serve(ln) }()
+		return func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			if err := s.Close(ctx); err != nil {
+				t.Error(err)
+			}
+			<-served
+		}
+	}
+	c := NewClient(func(ctx context.Context) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", addr.Load().(string))
+	}, time.Second)
+	defer c.Close()
+	for range 10 {
+		stop := serve()
+		var calls sync.WaitGroup
+		for range 4 {
+			calls.Go(func() {
+				if _, err := c.ReadIndex(t.Context(), []entity.Partition{1}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		calls.Wait()
+		stop()
 	}
 }

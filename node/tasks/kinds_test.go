@@ -209,3 +209,57 @@ func TestSweepGoesOnWhereItEnded(t *testing.T) {
 		}
 	}
 }
+
+// TestEdgesOfTheDeletedGo: all of them, of an entity that had more than one command
+// removes, and of several that were deleted together.
+func TestEdgesOfTheDeletedGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, appPartition)
+		rules := command.Rules{Collection: "items", Type: "item"}
+		ids := make([]entity.ID, 1000)
+		create := command.CreateEntities{Rules: rules}
+		for i := range ids {
+			ids[i] = entity.NewID()
+			create.Items = append(create.Items, command.NewEntity{ID: ids[i], JSON: []byte("{}")})
+		}
+		w.do(appPartition, 16, create)
+		ref := func(i int) command.Ref {
+			return command.Ref{Collection: "items", Target: command.Target{ID: ids[i]}}
+		}
+		for hub := range 2 {
+			for i := range ids {
+				w.do(appPartition, 16, command.Connect{Source: ref(hub), Verb: "likes", Target: ref(i)})
+				w.do(appPartition, 16, command.Connect{Source: ref(i), Verb: "likes", Target: ref(hub)})
+			}
+		}
+		w.do(appPartition, 16, command.DeleteEntities{Collection: "items", IDs: ids[:2]})
+		if list := w.tasks(appPartition, entity.TaskReady); len(list) != 1 || list[0].Kind != entity.TaskDropEdges {
+			t.Fatalf("tasks: %+v", list)
+		}
+		_, stop := w.run(nil, DropEdges())
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if list := w.tasks(appPartition, entity.TaskReady); len(list) != 0 {
+			t.Errorf("tasks are left: %+v", list)
+		}
+		v := w.store.State().View(appPartition)
+		for seq := entity.Seq(3); seq <= 1000; seq++ {
+			e, ok, err := storage.ReadEntity(v, 16, 1, seq)
+			if err != nil || !ok || e.HasIn || e.HasOut {
+				t.Fatalf("%d still has edges: %+v, %v", seq, e, err)
+			}
+		}
+		_ = v.Close()
+		// A body that names nothing is for a person to look at.
+		broken := entity.NewID()
+		w.do(appPartition, 16, command.PutTask{Task: command.NewTask{ID: broken, Kind: entity.TaskDropEdges, Body: []byte("x")}})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if task, ok := w.task(appPartition, broken); !ok || task.State != entity.TaskDead {
+			t.Errorf("a damaged task: %+v", task)
+		}
+		w.do(appPartition, 16, command.CancelTask{ID: broken})
+		stop()
+		w.close()
+	})
+}

@@ -26,7 +26,8 @@ type SortKey struct {
 
 // Node is a condition. Its types are And, Or, Not, Compare, Contains and Within.
 type Node interface {
-	// Pos returns where the condition begins in the text that was parsed.
+	// Pos returns where the condition begins in the text that was parsed,
+	// inside of parentheses around all of it.
 	Pos() Position
 	appendTo(dst []byte, within int) []byte
 }

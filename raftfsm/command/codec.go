@@ -165,6 +165,16 @@ func (d *Decoder) op(kind Kind, r *reader) Op {
 		return ForgetApplication{Application: r.id()}
 	case KindExpireTokens:
 		return r.expireTokens()
+	case KindConnect:
+		return d.connect(r)
+	case KindDisconnect:
+		return r.disconnect()
+	case KindDropEdges:
+		return r.dropEdges()
+	case KindDeleteEntities:
+		return r.deleteEntities()
+	case KindUpdateEntities:
+		return d.updateEntities(r)
 	case KindPutSettings:
 		return r.putSettings()
 	case KindClearSettings:

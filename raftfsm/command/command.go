@@ -61,6 +61,11 @@ const (
 	KindPurgeApplication   Kind = 25
 	KindForgetApplication  Kind = 26
 	KindExpireTokens       Kind = 27
+	KindConnect            Kind = 28
+	KindDisconnect         Kind = 29
+	KindDropEdges          Kind = 30
+	KindDeleteEntities     Kind = 31
+	KindUpdateEntities     Kind = 32
 	KindPutSettings        Kind = 33
 	KindClearSettings      Kind = 34
 	KindReindex            Kind = 35
@@ -287,8 +292,12 @@ func (c *Command) Protocol() uint32 {
 type Outcome struct {
 	Fault    *fault.Error
 	Entities []entity.Entity
-	Created  bool        // UpdateEntity created
+	Created  bool        // UpdateEntity or Connect created
 	Errors   []ItemError // CreateEntities with Partial: items that were skipped
+
+	Source      entity.ID // Connect and Disconnect: the source
+	Collections []string  // Connect and Disconnect: the collection of each of Entities
+	Handled     int       // of commands that name many: how many of them were dealt with
 }
 
 // ItemError says why one item of a batch was skipped.

@@ -24,6 +24,7 @@ type Record struct {
 const (
 	flagFault = 1 << iota
 	flagCreated
+	flagMore // source, collections or handled
 )
 
 // minRecorded is the size of the smallest entity in a record, minItemError that
@@ -37,7 +38,8 @@ const (
 //
 //	version 1 · kind 1 · flags 1 · application uvarint · [code · message] ·
 //	entities: count uvarint, each collection uvarint · size uvarint · record ·
-//	item errors: count uvarint, each index uvarint · code · message
+//	item errors: count uvarint, each index uvarint · code · message ·
+//	[source 16 · collections: count uvarint, each a string · handled uvarint]
 func AppendRecord(dst []byte, r *Record) []byte {
 	var flags byte
 	if r.Outcome.Fault != nil {
@@ -45,6 +47,10 @@ func AppendRecord(dst []byte, r *Record) []byte {
 	}
 	if r.Outcome.Created {
 		flags |= flagCreated
+	}
+	more := !r.Outcome.Source.IsZero() || len(r.Outcome.Collections) > 0 || r.Outcome.Handled != 0
+	if more {
+		flags |= flagMore
 	}
 	dst = append(dst, recordVersion, byte(r.Kind), flags)
 	dst = binary.AppendUvarint(dst, uint64(r.App))
@@ -67,6 +73,10 @@ func AppendRecord(dst []byte, r *Record) []byte {
 		dst = binary.AppendUvarint(dst, uint64(e.Index))
 		dst = appendString(appendString(dst, string(e.Code)), e.Message)
 	}
+	if more {
+		dst = appendStrings(append(dst, r.Outcome.Source[:]...), r.Outcome.Collections)
+		dst = binary.AppendUvarint(dst, uint64(r.Outcome.Handled))
+	}
 	return dst
 }
 
@@ -74,7 +84,7 @@ func AppendRecord(dst []byte, r *Record) []byte {
 // aliases b.
 func DecodeRecord(b []byte) (Record, error) {
 	var rec Record
-	if len(b) < 3 || b[0] != recordVersion || b[2]&^(flagFault|flagCreated) != 0 {
+	if len(b) < 3 || b[0] != recordVersion || b[2]&^(flagFault|flagCreated|flagMore) != 0 {
 		return rec, corrupt("recorded outcome: bad header")
 	}
 	rec.Kind = Kind(b[1])
@@ -104,6 +114,9 @@ func DecodeRecord(b []byte) (Record, error) {
 		for i := range n {
 			rec.Outcome.Errors[i] = ItemError{Index: int(r.number()), Code: fault.Code(r.string()), Message: r.string()}
 		}
+	}
+	if b[2]&flagMore != 0 {
+		rec.Outcome.Source, rec.Outcome.Collections, rec.Outcome.Handled = r.id(), r.strings(), int(r.number())
 	}
 	if !r.done() {
 		return Record{}, corrupt("recorded outcome: bad length")

@@ -1,8 +1,8 @@
 // Package transport carries Raft messages between nodes, around
 // raft.NetworkTransport of hashicorp/raft 1.8.0, which by itself is unsafe in
-// one place and slow in another.
+// two places and slow in another.
 //
-// It keeps three rules.
+// It keeps four rules.
 //
 // A heartbeat takes the library's fast path, beside Raft's main loop, only at
 // a follower that already stands at the heartbeat's term; there it changes no
@@ -16,6 +16,10 @@
 // has succeeded, or the node does not lead in that term any more, or after
 // Config.Hold. The library counts reports and sleeps up to ten seconds after
 // them, which nothing interrupts.
+//
+// A pipeline of appends ends with the first refusal, because the library's reader
+// does: its sender could otherwise wait for ever for room that nobody makes, and
+// the follower would get no entry until the leader changes.
 //
 // A Raft address is a node's id. It is resolved when dialling, so a node may
 // come back under another address without a change of configuration.

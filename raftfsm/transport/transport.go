@@ -243,7 +243,11 @@ func (t *Transport) AppendEntries(
 // AppendEntriesPipeline implements raft.Transport. A failure is not held: the
 // library does not count it and goes back to AppendEntries.
 func (t *Transport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
-	return t.inner.AppendEntriesPipeline(id, target)
+	inner, err := t.inner.AppendEntriesPipeline(id, target)
+	if err != nil {
+		return nil, err
+	}
+	return startPipeline(inner), nil
 }
 
 // RequestVote implements raft.Transport.

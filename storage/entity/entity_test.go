@@ -68,6 +68,30 @@ func FuzzRecords(f *testing.F) {
 	})
 }
 
+// TestMarkRecordChangesOneFlag, and nothing else of a record.
+func TestMarkRecordChangesOneFlag(t *testing.T) {
+	e := entity.Entity{ID: entity.ID{1}, Created: 5, Modified: 7, Seq: 3, Rev: 9, JSON: []byte(`{"a":1}`)}
+	record := entity.AppendRecord(nil, &e)
+	for _, step := range []struct{ out, has, news bool }{
+		{true, false, false}, {true, true, true}, {true, true, false}, {false, true, true}, {true, false, true}, {false, false, true},
+	} {
+		if news := entity.MarkRecord(record, step.out, step.has); news != step.news {
+			t.Errorf("%+v: news is %v", step, news)
+		}
+		if step.out {
+			e.HasOut = step.has
+		} else {
+			e.HasIn = step.has
+		}
+		if want := entity.AppendRecord(nil, &e); !bytes.Equal(record, want) {
+			t.Errorf("%+v: %x, want %x", step, record, want)
+		}
+	}
+	if entity.MarkRecord([]byte{1}, true, true) {
+		t.Error("what is no record is marked")
+	}
+}
+
 // TestRecordsOfVersion1AreRead: they name no generation of their index entries.
 func TestRecordsOfVersion1AreRead(t *testing.T) {
 	want := entity.Entity{ID: entity.ID{15: 9}, Created: -5, Modified: 6, Seq: 3, Rev: 300, HasIn: true, JSON: []byte(`{"a":1}`)}

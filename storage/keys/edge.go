@@ -12,7 +12,7 @@ const (
 	KindEdgeOut = 'C' // source · verb · ^eseq · target → empty
 	KindEdgeIn  = 'c' // target · verb · ^eseq · source → empty
 	KindEdge    = 'D' // source · verb · target → eseq
-	KindVerb    = 'V' // end · direction · verb → number of edges
+	KindVerb    = 'V' // end · direction · verb → number of edges, name of the verb
 	KindEdges   = 'e' // → next eseq
 )
 
