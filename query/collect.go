@@ -99,6 +99,9 @@ func (k *collector) read(l *leaf, ranges []keyRange) (*set, bool) {
 		if r.empty() {
 			continue
 		}
+		if k.bound--; k.bound < 0 {
+			return nil, false
+		}
 		scan := k.scan(r)
 		for ok := scan.first(); ok; ok = scan.next() {
 			if k.bound--; k.bound < 0 {

@@ -44,7 +44,7 @@ func (p *planner) inOrder() {
 	}
 	factors := p.composed()
 	for _, f := range factors {
-		if found, ok := p.c.collect(f, s.tune.probe); ok {
+		if found, ok := p.probe(f); ok {
 			p.topOf(found)
 			return
 		}

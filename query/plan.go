@@ -31,6 +31,18 @@ type planner struct {
 	l       *lens
 	factors []*term
 	streams int // that are in use
+	probes  int // that were made
+}
+
+// maxProbes is how many factors of a query are looked at for a small set.
+const maxProbes = 16
+
+// probe returns the set of a term if it is small.
+func (p *planner) probe(t *term) (*set, bool) {
+	if p.probes++; p.probes > maxProbes {
+		return nil, false
+	}
+	return p.c.collect(t, p.s.tune.probe)
 }
 
 // collection answers a query over the entities of a collection.
@@ -103,7 +115,7 @@ func (p *planner) merge() *merge {
 			m.exact = p.without(m, f.parts[0]) && m.exact
 			continue
 		}
-		if found, ok := p.c.collect(f, p.s.tune.probe); ok {
+		if found, ok := p.probe(f); ok {
 			m.in, m.exact = append(m.in, found.rows()), m.exact && !found.loose
 			continue
 		}
@@ -121,7 +133,7 @@ func (p *planner) without(m *merge, t *term) bool {
 		m.out = append(m.out, r)
 		return true
 	}
-	if found, ok := p.c.collect(t, p.s.tune.probe); ok && !found.loose {
+	if found, ok := p.probe(t); ok && !found.loose {
 		m.out = append(m.out, found.rows())
 		return true
 	}
@@ -252,14 +264,15 @@ func (p *planner) item(rank uint64) item {
 }
 
 // smallest collects the factor that takes the fewest keys, if one is small enough to be
-// kept in memory, and returns which.
+// kept in memory, and returns which. It does not look for long.
 func (p *planner) smallest(factors []*term) (*set, int) {
+	until := p.s.meter.examined + 3*p.s.cfg.MaxSet
 	for bound := max(p.s.tune.probe*8, 1); ; bound = min(bound*8, p.s.cfg.MaxSet) {
 		for i, f := range factors {
 			if found, ok := p.c.collect(f, bound); ok {
 				return found, i
 			}
-			if p.s.err != nil {
+			if p.s.err != nil || p.s.meter.examined > until {
 				return nil, 0
 			}
 		}

@@ -69,7 +69,7 @@ func (c *scan) value() []byte { return c.it.Value() }
 
 func (c *scan) moved(ok bool) bool {
 	if !ok {
-		c.s.fail(c.it.Err())
+		_ = c.s.fail(c.it.Err()) || c.s.fail(c.s.meter.add(1))
 		return false
 	}
 	n := 1
