@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"runtime"
 	"testing"
 
 	"github.com/trellisdb/trellis/query/cursor"
@@ -87,6 +88,9 @@ func BenchmarkQueries(b *testing.B) {
 			}
 			b.ReportAllocs()
 			examined, rows := 0, 0
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			began := threadTime()
 			for b.Loop() {
 				page, err := k.w.engine.Run(context.Background(), v, &req)
 				if err != nil {
@@ -94,6 +98,7 @@ func BenchmarkQueries(b *testing.B) {
 				}
 				examined, rows = page.Examined, len(page.Rows)
 			}
+			b.ReportMetric(float64(threadTime()-began)/float64(b.N), "cpu-ns/op")
 			b.ReportMetric(float64(examined), "keys")
 			b.ReportMetric(float64(rows), "rows")
 		})

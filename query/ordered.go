@@ -52,19 +52,36 @@ func (p *planner) inOrder() {
 	if s.err != nil || p.nearest() {
 		return
 	}
-	if w != nil && p.follow(w, nil, p.trial()) || s.err != nil {
+	p.race(factors)
+}
+
+// race answers a query for which no index alone is enough. A walk that filters what it
+// meets and sets that are collected take turns, each with more patience than before.
+func (p *planner) race(factors []*term) {
+	s := p.s
+	tries, done := p.trial(), false
+	p.bounds(func(bound int) bool {
+		if w := p.bestWalk(); w != nil && p.follow(w, nil, tries) {
+			done = true
+			return true
+		}
+		tries = bound / 16
+		found, at := p.pickSmall(factors, bound)
+		if found == nil {
+			return false
+		}
+		done = true
+		if w := p.bestWalk(); w != nil && !p.fewEnough(found) {
+			p.follow(w, p.refine(found, factors, at), unlimited)
+		} else if s.err == nil {
+			p.topOf(found)
+		}
+		return true
+	})
+	if done || s.err != nil {
 		return
 	}
-	found, _ := p.smallest(factors)
-	switch {
-	case s.err != nil:
-	case found != nil && (w == nil || p.fewEnough(found)):
-		p.topOf(found)
-	case found != nil:
-		w = p.bestWalk()
-		p.follow(w, p.refine(found, factors), unlimited)
-	case w != nil && p.follow(p.bestWalk(), nil, p.walkTries()) || s.err != nil:
-	default:
+	if w := p.bestWalk(); w == nil || !p.follow(w, nil, p.walkTries()) && s.err == nil {
 		s.scanForTop(p.l)
 	}
 }
@@ -87,12 +104,16 @@ func (p *planner) fewEnough(found *set) bool {
 	return 20*m*m <= uint64(p.s.req.Limit+1)*n
 }
 
-// refine drops from a set what streams say is not wanted.
-func (p *planner) refine(found *set, factors []*term) *set {
+// refine drops from the set of one of the factors what streams of the others say is not
+// wanted.
+func (p *planner) refine(found *set, factors []*term, which int) *set {
 	p.streams = 0
 	and := &intersection{in: []rows{&list{ranks: found.ranks}}}
-	exact := true
-	for _, f := range factors {
+	exact := !found.loose
+	for i, f := range factors {
+		if i == which {
+			continue
+		}
 		if r, partExact, ok := p.stream(f); ok {
 			and.in, exact = append(and.in, r), exact && partExact
 			continue
@@ -106,7 +127,7 @@ func (p *planner) refine(found *set, factors []*term) *set {
 		}
 		found.ranks = kept
 	}
-	found.loose = !exact && (len(factors) > 1 || found.loose)
+	found.loose = !exact
 	return found
 }
 

@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,21 +20,24 @@ import (
 // returned: then what keeps its place is met exactly once.
 func TestPagesWhileThingsChange(t *testing.T) {
 	for seed := range uint64(rounds(8)) {
-		m := newMaker(1000 + seed)
-		w := newWorld(t)
-		k := w.kind("things", "thing")
-		m.settle(k)
-		m.fill(k, 60)
-		near := k.end(k.sorted()[0])
-		for range 25 {
-			m.tune(w)
-			text := m.query(k)
-			req := Request{From: k.source(), Query: must(t, text), OldestFirst: m.one(4)}
-			if m.one(4) {
-				req.Edges = &Edges{Near: near, Direction: keys.Outbound, Verbs: []entity.VerbID{1, 2}, Collection: w.collection}
-			}
-			m.walkWhileChanging(w, k, near, req, fmt.Sprintf("seed %d: %s (%+v)", seed, text, w.engine.tune))
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { newMaker(1000 + seed).walkMany(newWorld(t)) })
+	}
+}
+
+// walkMany walks over the pages of many queries of a world.
+func (m maker) walkMany(w *world) {
+	k := w.kind("things", "thing")
+	m.settle(k)
+	m.fill(k, 60)
+	near := k.end(k.sorted()[0])
+	for range 25 {
+		m.tune(w)
+		text := m.query(k)
+		req := Request{From: k.source(), Query: must(w.t, text), OldestFirst: m.one(4)}
+		if m.one(4) {
+			req.Edges = &Edges{Near: near, Direction: keys.Outbound, Verbs: []entity.VerbID{1, 2}, Collection: w.collection}
 		}
+		m.walkWhileChanging(w, k, near, req, fmt.Sprintf("%s (%+v)", text, w.engine.tune))
 	}
 }
 

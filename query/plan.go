@@ -194,19 +194,29 @@ func (p *planner) inDefaultOrder() {
 		return
 	}
 	m := p.merge()
-	tries := unlimited
-	if len(m.late) > 0 {
-		tries = p.trial()
-	}
-	next, done := p.take(m, from, tries)
-	if done || s.err != nil {
+	if len(m.late) == 0 {
+		p.take(m, from, unlimited)
 		return
 	}
-	if found, at := p.smallest(m.late); found != nil {
+	// The filter and the sets take turns, each with more patience than before, so that
+	// neither costs much more than the one that is better.
+	tries, done := p.trial(), false
+	p.bounds(func(bound int) bool {
+		if from, done = p.take(m, from, tries); done || s.err != nil {
+			return true
+		}
+		tries = bound / 4
+		found, at := p.pickSmall(m.late, bound)
+		if found == nil {
+			return false
+		}
 		m.in = append(m.in, found.rows())
 		m.late = slices.Delete(m.late, at, at+1)
+		return true
+	})
+	if !done && s.err == nil {
+		p.take(m, from, unlimited)
 	}
-	p.take(m, next, unlimited)
 }
 
 // take emits what matches from a rank on. If it has not come to an end after so many tries,
@@ -263,24 +273,34 @@ func (p *planner) item(rank uint64) item {
 	return item{end: entity.End{Collection: p.s.req.From.ID, Seq: p.s.order.seq(rank)}}
 }
 
-// smallest collects the factor that takes the fewest keys, if one is small enough to be
-// kept in memory, and returns which. It does not look for long.
-func (p *planner) smallest(factors []*term) (*set, int) {
-	until := p.s.meter.examined + 3*p.s.cfg.MaxSet
-	for bound := max(p.s.tune.probe*8, 1); ; bound = min(bound*8, p.s.cfg.MaxSet) {
-		for i, f := range factors {
-			if found, ok := p.c.collect(f, bound); ok {
-				return found, i
-			}
-			if p.s.err != nil || p.s.meter.examined > until {
-				return nil, 0
-			}
+// pickSmall collects the first factor that takes no more than so many keys, and returns
+// which it is.
+func (p *planner) pickSmall(factors []*term, bound int) (*set, int) {
+	until := p.s.meter.examined + 3*bound // many factors are not all looked at
+	for i, f := range factors {
+		if found, ok := p.c.collect(f, bound); ok {
+			return found, i
 		}
-		if bound >= p.s.cfg.MaxSet {
-			return nil, 0
+		if p.s.err != nil || p.s.meter.examined > until {
+			break
+		}
+	}
+	return nil, 0
+}
+
+// bounds calls try with larger and larger numbers of keys that a set may take, up to the
+// largest, until it returns true.
+func (p *planner) bounds(try func(bound int) bool) {
+	for bound := 8 * p.s.tune.probe; ; bound *= growth {
+		bound = max(1, min(bound, p.s.cfg.MaxSet))
+		if try(bound) || p.s.err != nil || bound >= p.s.cfg.MaxSet {
+			return
 		}
 	}
 }
+
+// growth is how much larger than the last the next attempt of a plan may be.
+const growth = 8
 
 // composed returns the factors, with runs of composite indexes in place of the equalities
 // that they stand for.

@@ -388,40 +388,43 @@ func (w *world) walk(req Request, size func() int) (rows []Row, err error) {
 // TestRandomQueries compares the engine with the naive evaluation.
 func TestRandomQueries(t *testing.T) {
 	for seed := range uint64(rounds(12)) {
-		m := newMaker(seed)
-		w := newWorld(t)
-		k := w.kind("things", "thing")
-		other := w.kind("others", "other")
-		m.settle(k)
-		m.fill(k, 40+m.IntN(60))
-		m.settle(k)
-		m.fill(other, 10)
-		near := k.end(k.sorted()[0])
-		w.commit(func(b *storage.Batch) {
-			for range 80 {
-				far := pick(m, k, k, k, other)
-				w.connect(b, near, entity.VerbID(1+m.IntN(3)), far.end(pick(m, far.sorted()...)))
-				w.connect(b, far.end(pick(m, far.sorted()...)), entity.VerbID(1+m.IntN(2)), near)
-			}
-		})
-		w.commit(func(b *storage.Batch) {
-			for _, d := range k.sorted()[1:] {
-				if m.one(10) {
-					k.remove(b, d)
-				}
-			}
-		})
-		for range 100 {
-			req := Request{From: k.source(), OldestFirst: m.one(4)}
-			if m.one(4) {
-				req.Edges = &Edges{Near: near, Direction: pick(m, keys.Outbound, keys.Inbound), Collection: w.collection,
-					Verbs: pick(m, []entity.VerbID{1}, []entity.VerbID{2, 1}, []entity.VerbID{1, 2, 3, 3}), Only: pick(m, 0, 0, k.id)}
-			}
-			m.tune(w)
-			text := m.query(k)
-			req.Query = must(t, text)
-			w.compare(m, req, fmt.Sprintf("seed %d: %s (%+v)", seed, text, w.engine.tune))
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { newMaker(seed).compareAll(newWorld(t)) })
+	}
+}
+
+// compareAll asks many queries of a world.
+func (m maker) compareAll(w *world) {
+	k := w.kind("things", "thing")
+	other := w.kind("others", "other")
+	m.settle(k)
+	m.fill(k, 40+m.IntN(60))
+	m.settle(k)
+	m.fill(other, 10)
+	near := k.end(k.sorted()[0])
+	w.commit(func(b *storage.Batch) {
+		for range 80 {
+			far := pick(m, k, k, k, other)
+			w.connect(b, near, entity.VerbID(1+m.IntN(3)), far.end(pick(m, far.sorted()...)))
+			w.connect(b, far.end(pick(m, far.sorted()...)), entity.VerbID(1+m.IntN(2)), near)
 		}
+	})
+	w.commit(func(b *storage.Batch) {
+		for _, d := range k.sorted()[1:] {
+			if m.one(10) {
+				k.remove(b, d)
+			}
+		}
+	})
+	for range 100 {
+		req := Request{From: k.source(), OldestFirst: m.one(4)}
+		if m.one(4) {
+			req.Edges = &Edges{Near: near, Direction: pick(m, keys.Outbound, keys.Inbound), Collection: w.collection,
+				Verbs: pick(m, []entity.VerbID{1}, []entity.VerbID{2, 1}, []entity.VerbID{1, 2, 3, 3}), Only: pick(m, 0, 0, k.id)}
+		}
+		m.tune(w)
+		text := m.query(k)
+		req.Query = must(w.t, text)
+		w.compare(m, req, fmt.Sprintf("%s (%+v)", text, w.engine.tune))
 	}
 }
 
