@@ -40,7 +40,7 @@ func appendForm(dst []byte, v *entity.Value, descending bool) []byte {
 // nothing of the order of what is equal.
 func (p *planner) compositeWalk(x *entity.Composite) *ordered {
 	s := p.s
-	w := &ordered{index: compositeName(x), composite: true, rest: slices.Clone(p.factors)}
+	w := &ordered{index: compositeName(x), rest: slices.Clone(p.factors)}
 	prefix := p.compositePrefix(x)
 	at := 0
 	for ; at < len(x.Keys); at++ {

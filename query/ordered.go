@@ -9,16 +9,15 @@ import (
 
 // ordered is a walk in the order of a query, or as much of it as an index has.
 type ordered struct {
-	walk      walk // nil: no entity has a value
-	inGroup   inGroup
-	missing   *property // after the walk come entities that have no value of it; nil: none do
-	all       bool      // they are all entities
-	rest      []*term   // factors that the walk does not prove
-	used      int       // factors that it does
-	values    int       // sort keys that the index knows
-	start     func()    // positions the walk
-	index     string
-	composite bool
+	walk    walk // nil: no entity has a value
+	inGroup inGroup
+	missing *property // after the walk come entities that have no value of it; nil: none do
+	all     bool      // they are all entities
+	rest    []*term   // factors that the walk does not prove
+	used    int       // factors that it does
+	values  int       // sort keys that the index knows
+	start   func()    // positions the walk
+	index   string
 }
 
 // inGroup says in which order an index has what is equal to it.

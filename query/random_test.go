@@ -439,6 +439,18 @@ func (w *world) compare(m maker, req Request, what string) {
 	if d := difference(got, want); d != "" {
 		w.t.Fatalf("%s: %s", what, d)
 	}
+	near := req.Query.Near()
+	for i, c := range want {
+		distance := int64(NoDistance)
+		if len(near) > 0 {
+			if at := naiveKey(atoms(c.doc, planOf(c.doc.kind)), c.doc, near[0].Property, false, near[0]); at.group == 0 {
+				distance = at.num.Num().Int64()
+			}
+		}
+		if got[i].Distance != distance {
+			w.t.Fatalf("%s: entity %d is %d mm away, want %d", what, c.doc.Seq, got[i].Distance, distance)
+		}
+	}
 }
 
 func difference(got []Row, want []candidate) string {
