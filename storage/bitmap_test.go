@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"pgregory.net/rapid"
 
 	"github.com/trellisdb/trellis/storage"
@@ -212,3 +213,46 @@ func FuzzBitmap(f *testing.F) {
 		}
 	})
 }
+
+// TestStateOfBeforeMergesIsOpened: it was made under the name of Pebble's default
+// operator, and merges all the same.
+func TestStateOfBeforeMergesIsOpened(t *testing.T) {
+	disk := storagetest.NewDisk()
+	cfg, _ := storagetest.Config(disk)
+	s, err := storage.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := disk.PathJoin(cfg.Dir, "state")
+	if err := errors.Join(s.Close(), disk.RemoveAll(dir)); err != nil {
+		t.Fatal(err)
+	}
+	old, err := pebble.Open(dir, &pebble.Options{FS: disk, FormatMajorVersion: pebble.FormatNewest, Logger: quiet{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(old.Set(stateKey(2, 1), []byte("old"), nil), old.Flush(), old.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		s := storagetest.Open(t, disk)
+		b := s.State().NewBatch(2)
+		for seq := range entity.Seq(2) {
+			b.Merge(presentKey(1, seq), storage.AppendPresence(nil, seq, true))
+		}
+		if err := errors.Join(b.Commit(), b.Close(), s.State().Flush()); err != nil {
+			t.Fatal(err)
+		}
+		v := s.State().View(2)
+		bitmap, err := storage.ReadPresent(v, 16, 1, 1, 0)
+		if err := errors.Join(err, v.Close(), s.Close()); err != nil || bitmap.Count() != 2 {
+			t.Errorf("%d bits: %v", bitmap.Count(), err)
+		}
+	}
+}
+
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)  {}
+func (quiet) Errorf(string, ...any) {}
+func (quiet) Fatalf(string, ...any) {}
