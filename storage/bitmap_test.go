@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -88,6 +89,11 @@ func TestMergedBitmapsAreTheSame(t *testing.T) {
 			t.Fatalf("digests %v and %v", first, second)
 		}
 		v := a.State().View(2)
+		forwards, backwards := valuesOf(t, v, true), valuesOf(t, v, false)
+		slices.Reverse(backwards)
+		if !slices.Equal(forwards, backwards) {
+			t.Fatalf("forwards %x, backwards %x", forwards, backwards)
+		}
 		for prop, seqs := range model {
 			for seq, has := range seqs {
 				bitmap, err := storage.ReadPresent(v, 16, 1, prop, seq)
@@ -100,6 +106,25 @@ func TestMergedBitmapsAreTheSame(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// valuesOf are the values of a partition, in the order of a scan.
+func valuesOf(t *rapid.T, v *storage.View, forwards bool) (values []string) {
+	it, err := v.Scan(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start, next := it.Last, it.Prev
+	if forwards {
+		start, next = it.First, it.Next
+	}
+	for ok := start(); ok; ok = next() {
+		values = append(values, string(it.Value()))
+	}
+	if err := errors.Join(it.Err(), it.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return values
 }
 
 func digestOf(t *rapid.T, s *storage.State) storage.Digest {
