@@ -207,6 +207,9 @@ func (s *search) emit(c entity.CollectionID, e *entity.Entity, eseq entity.Seq, 
 		s.more = len(s.rows) > 0
 		return false
 	}
+	if s.rows == nil {
+		s.rows = make([]Row, 0, min(s.req.Limit, mostFetch))
+	}
 	row := Row{Collection: c, Entity: *e, Distance: distance, Eseq: eseq}
 	row.Entity.JSON = s.arena.clone(e.JSON)
 	s.rows = append(s.rows, row)
@@ -226,9 +229,8 @@ func (s *search) lens(c entity.CollectionID) *lens {
 		if s.fail(err) {
 			return nil
 		}
-		l = new(lens)
-		var condition = conditionOf(s.req.Query)
-		l.init(condition, s.order, &settings.Plan, from.Type)
+		l = &lens{settings: &settings}
+		l.init(conditionOf(s.req.Query), s.order, &settings.Plan, from.Type)
 	}
 	if s.lenses == nil {
 		s.lenses = make(map[entity.CollectionID]*lens)

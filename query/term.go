@@ -2,6 +2,7 @@ package query
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/trellisdb/trellis/index"
@@ -79,22 +80,6 @@ func constant(holds bool) *term {
 		return &term{kind: everything}
 	}
 	return &term{kind: nothing}
-}
-
-// exact reports whether what the indexes find of a term is what it asks for.
-func (t *term) exact() bool {
-	switch t.kind {
-	case opaque:
-		return false
-	case atRun, inRanges, listed:
-		return !t.leaf.loose
-	}
-	for _, part := range t.parts {
-		if !part.exact() {
-			return false
-		}
-	}
-	return true
 }
 
 // term returns a condition as the indexes can help with it.
@@ -242,7 +227,7 @@ func (c *catalog) compare(n *ql.Compare) *term {
 	l := &leaf{index: p.name, property: p, loose: isCut(form)}
 	l.bounds = func(prefix []byte, descending bool) keyRange { return valueRange(prefix, n.Op, &n.Value, descending) }
 	if n.Op == ql.Equal {
-		l.run, l.equal = append(prefix, form...), &n.Value
+		l.run, l.equal = slices.Concat(prefix, form), &n.Value
 		return &term{kind: atRun, leaf: l}
 	}
 	l.ranges = []keyRange{l.bounds(prefix, false)}
@@ -252,7 +237,6 @@ func (c *catalog) compare(n *ql.Compare) *term {
 // valueRange bounds the keys that go on, behind a prefix, with a value that compares so.
 // Values that are cut where the given one is are among them.
 func valueRange(prefix []byte, op ql.Op, v *entity.Value, descending bool) keyRange {
-	prefix = bytes.Clone(prefix)
 	form := keys.AppendValue(nil, v)
 	class := form[0]
 	cut := isCut(form)
@@ -275,7 +259,7 @@ func valueRange(prefix []byte, op ql.Op, v *entity.Value, descending bool) keyRa
 	if cut && op == ql.Greater {
 		op = ql.GreaterEqual
 	}
-	key := append(prefix, form...)
+	key := slices.Concat(prefix, form)
 	r := keyRange{lower: append(bytes.Clone(prefix), class), upper: append(bytes.Clone(prefix), class+1)}
 	switch op {
 	case ql.Less:
@@ -316,16 +300,25 @@ func (c *catalog) matching(p *property, prefix []byte, text string) *term {
 	l.property = nil
 	l.loose = true // until it has been seen that no entry is cut
 	l.test = func(key, _ []byte) verdict {
-		v, cut, ok := keys.DecodeValue(key[len(prefix) : len(key)-8])
-		switch {
-		case !ok || cut:
-			return perhaps
-		case pattern.Match(v.String):
-			return yes
-		}
-		return no
+		return matches(&pattern, key[len(prefix)+1:len(key)-8])
 	}
 	return &term{kind: inRanges, leaf: l}
+}
+
+// matches says whether a pattern matches the string of a form, without its class. Of what
+// is cut, or has zeros in it, the entity must tell.
+func matches(pattern *ql.Pattern, form []byte) verdict {
+	if len(form) < 2 || form[len(form)-1] == cutEnd {
+		return perhaps
+	}
+	text := form[:len(form)-2]
+	switch {
+	case bytes.IndexByte(text, 0) >= 0:
+		return perhaps
+	case pattern.Match(lend(text)):
+		return yes
+	}
+	return no
 }
 
 // ofType decides a comparison with the type, which all entities share.
@@ -419,14 +412,7 @@ func (c *catalog) wordsLike(p *property, prefix []byte, text string) *term {
 	lower := keys.AppendWordPrefix(bytes.Clone(prefix), pattern.Prefix())
 	l := &leaf{index: p.name + " words", ranges: []keyRange{{lower: lower, upper: keys.Successor(lower)}}, loose: true}
 	l.test = func(key, _ []byte) verdict {
-		word := key[len(prefix) : len(key)-8]
-		switch {
-		case word[len(word)-1] == cutEnd || bytes.IndexByte(word[:len(word)-2], 0) >= 0:
-			return perhaps
-		case pattern.Match(lend(word[:len(word)-2])):
-			return yes
-		}
-		return no
+		return matches(&pattern, key[len(prefix):len(key)-8])
 	}
 	return &term{kind: inRanges, leaf: l}
 }
