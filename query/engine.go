@@ -26,8 +26,9 @@ func DefaultConfig() Config {
 
 // Engine runs queries. It is safe for concurrent use.
 type Engine struct {
-	cfg  Config
-	tune tuning
+	cfg    Config
+	tune   tuning
+	counts counters
 }
 
 // New returns an engine.
@@ -43,6 +44,7 @@ func (e *Engine) Run(ctx context.Context, v *storage.View, req *Request) (page *
 		if closed := s.close(); err == nil && closed != nil {
 			page, err = nil, closed
 		}
+		e.counts.count(s, errors.Is(s.err, errTooCostly))
 	}()
 	if s.order, err = newOrder(req.Query, req.OldestFirst, req.Edges == nil); err != nil {
 		return nil, err
