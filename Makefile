@@ -12,7 +12,7 @@ FUZZTIME ?= 30s
 build:
 	$(GO) build -trimpath -o trellis ./cmd/trellis
 
-check: format build vet lint layers test race
+check: format build vet lint layers test race soak-short
 
 format:
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
@@ -43,5 +43,6 @@ bench:
 soak:
 	$(GO) run ./bench soak --schedules 100 $(SOAK)
 
+# Some minutes of it, as CI runs it: with time enough for a machine that does much else.
 soak-short:
-	$(GO) run ./bench soak --schedules 20 --duration 20s $(SOAK)
+	$(GO) run ./bench soak --schedules 16 --duration 12s --ready 2m --agree 2m $(SOAK)
