@@ -238,13 +238,18 @@ func (s *Server) Send(req *http.Request) (a Answer, err error) {
 	if err != nil {
 		return a, fmt.Errorf("%s %s: read body: %w", req.Method, req.URL.Path, err)
 	}
-	a = Answer{Status: resp.StatusCode, Header: resp.Header, Body: string(text)}
-	dec := json.NewDecoder(bytes.NewReader(text))
+	return NewAnswer(resp.StatusCode, resp.Header, text), nil
+}
+
+// NewAnswer makes an answer of what a server sent.
+func NewAnswer(status int, header http.Header, body []byte) Answer {
+	a := Answer{Status: status, Header: header, Body: string(body)}
+	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.UseNumber()
 	if dec.Decode(&a.Fields) != nil {
 		a.Fields = nil // not every body is an object
 	}
-	return a, nil
+	return a
 }
 
 // Code is the envelope's error, empty for a success.
