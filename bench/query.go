@@ -39,6 +39,7 @@ type queries struct {
 	shapes      []string
 	explains    int
 	writes      int
+	settle      time.Duration
 	buildWait   time.Duration
 	jsonFile    string
 	mdFile      string
@@ -76,6 +77,7 @@ func queryCommand() *cobra.Command {
 	f.StringSliceVar(&q.shapes, "shapes", nil, "measure only shapes whose name contains one of these")
 	f.IntVar(&q.explains, "explains", 50, "requests of each shape that are sent with explain=true")
 	f.IntVar(&q.writes, "writes", 100_000, "entities created in batches to measure what indexes cost; 0 measures no writes")
+	f.DurationVar(&q.settle, "settle", 2*time.Second, "before reads, and after writes, wait until the server has written nothing for so long; 0 does not wait")
 	f.DurationVar(&q.buildWait, "build-wait", 15*time.Minute, "how long the build of an index may take")
 	f.StringVar(&q.jsonFile, "json", "", "write the report as JSON to this file")
 	f.StringVar(&q.mdFile, "markdown", "", "write the report as Markdown to this file, besides printing it")
@@ -276,14 +278,14 @@ func (q *queries) usage() []server.Usage {
 	return nil
 }
 
-// quiet waits until the server writes nothing for a while: what compactions take from
-// measurements of reads is not theirs. It gives up after a minute.
+// quiet waits until the server has written nothing for a while: what compactions take
+// from measurements of reads is not theirs. It gives up after some time.
 func (q *queries) quiet(ctx context.Context) {
-	const pause, needed, most = 500 * time.Millisecond, 4, 120
+	const looks, patience = 4, 30 // a while, and how many of it are waited for at most
 	still := 0
 	last := q.written()
-	for range most {
-		if last < 0 || still >= needed || sleep(ctx, pause) != nil {
+	for range looks * patience {
+		if q.settle <= 0 || last < 0 || still >= looks || sleep(ctx, q.settle/looks) != nil {
 			return
 		}
 		now := q.written()

@@ -75,7 +75,13 @@ func (q *queries) beside(all [][]workload.Shape, shapes []workload.Shape) [][]wo
 // what else the machine does disturbs the sizes alike. Only the largest collection is
 // asked over several connections, and what reads it all over one.
 func (q *queries) measureShapes(ctx context.Context, all [][]workload.Shape) error {
-	for _, shapes := range all {
+	const often = 5 // shapes between two measurements of the bare handler
+	for number, shapes := range all {
+		if number%often == 0 && number > 0 {
+			if err := q.bareHandler(ctx); err != nil {
+				return err
+			}
+		}
 		for i := range shapes {
 			s := &shapes[i]
 			largest := i == len(shapes)-1
@@ -130,8 +136,8 @@ func (q *queries) measure(ctx context.Context, s *workload.Shape, connections in
 	row := report.QueryRow{Row: report.NewRow(s.Name, plan, result), Collection: s.Collection, Entities: s.Entities, Indexed: s.Indexed,
 		First: s.First, Paged: s.Pages, RowsRate: float64(rows) / result.Elapsed.Seconds(), Plan: planned}
 	spent.on(&row.Row)
-	if bare, ok := q.report.BareHandler(connections); ok {
-		row.Against(report.Limit{Name: bare.Workload, Connections: connections, Throughput: bare.Throughput})
+	if bare, ok := q.report.BareHandlerOf(connections); ok {
+		row.Against(bare)
 	}
 	q.report.Rows = append(q.report.Rows, row)
 	progress(row.Row, report.Count(s.Entities))
@@ -140,24 +146,15 @@ func (q *queries) measure(ctx context.Context, s *workload.Shape, connections in
 
 // bare measures what the machine allows, and the least the server can do.
 func (q *queries) bare(ctx context.Context) error {
-	r := &runner{duration: q.duration, warmUp: q.warmUp, report: &report.Report{}}
-	collection := recordsCollection(q.entities)
-	c := client.NewConn(q.target.Addr, requestTimeout)
-	defer c.Close() //nolint:errcheck // nothing is pending on it
-	sizes := make([]int, 0, 3)
-	for _, path := range []string{q.target.Path(collection, q.records.Name(0)), q.target.Path(collection) + "?limit=10", q.target.Path(collection) + "?limit=100"} {
-		status, answer, err := c.Do(q.target.Request(http.MethodGet, path, nil))
-		if err != nil || status != http.StatusOK {
-			return fmt.Errorf("GET %s: status %d: %w", path, status, err)
-		}
-		sizes = append(sizes, len(answer))
+	if err := q.bareHandler(ctx); err != nil {
+		return err
 	}
 	hello := workload.Hello()
 	for _, n := range q.connections {
-		first := len(r.report.Rows)
-		for i, name := range []string{"bare handler", "bare page of 10", "bare page of 100"} {
-			if _, err := r.bare(ctx, q.target, n, name, sizes[i]); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
+		for _, limit := range []int{10, 100} {
+			path := fmt.Sprintf("%s?limit=%d", q.target.Path(recordsCollection(q.entities)), limit)
+			if err := q.bareOf(ctx, n, fmt.Sprintf("bare page of %d", limit), path); err != nil {
+				return err
 			}
 		}
 		plan := q.plan(n)
@@ -167,11 +164,46 @@ func (q *queries) bare(ctx context.Context) error {
 		}
 		row := report.NewRow(hello.Name, plan, result)
 		spent.on(&row)
-		r.add(row)
-		for i := first + 1; i < len(r.report.Rows); i++ {
-			r.report.Rows[i].Against(report.Limit{Name: "bare handler", Connections: n, Throughput: r.report.Rows[first].Throughput})
+		q.addBare(row)
+		progress(row, "")
+	}
+	return nil
+}
+
+// bareHandler measures the bare handler at all numbers of connections. It does so again
+// and again during a run, since what else the machine does changes.
+func (q *queries) bareHandler(ctx context.Context) error {
+	for _, n := range q.connections {
+		if err := q.bareOf(ctx, n, report.BareHandler, q.target.Path(recordsCollection(q.entities), q.records.Name(0))); err != nil {
+			return err
 		}
 	}
-	q.report.Bare = r.report.Rows
 	return nil
+}
+
+// bareOf measures a handler that answers as many bytes as the server does to a path.
+func (q *queries) bareOf(ctx context.Context, connections int, name, path string) error {
+	c := client.NewConn(q.target.Addr, requestTimeout)
+	defer c.Close() //nolint:errcheck // nothing is pending on it
+	status, answer, err := c.Do(q.target.Request(http.MethodGet, path, nil))
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("status %d", status)
+	}
+	if err != nil {
+		return fmt.Errorf("GET %s: %w", path, err)
+	}
+	r := &runner{duration: q.duration, warmUp: q.warmUp, report: &report.Report{}}
+	if _, err := r.bare(ctx, q.target, connections, name, len(answer)); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	q.addBare(r.report.Rows[0])
+	return nil
+}
+
+// addBare adds a row of what the machine allows.
+func (q *queries) addBare(row report.Row) {
+	if bare, ok := q.report.BareHandlerOf(row.Connections); ok && !report.IsBareHandler(row) {
+		row.Against(bare)
+	}
+	q.report.Bare = append(q.report.Bare, row)
 }

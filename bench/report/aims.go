@@ -20,11 +20,8 @@ const (
 func (q *Queries) Judge(ordered string, paged []string) {
 	q.Aims = nil
 	if row, ok := q.Find(ordered, manyConnections, 0); ok {
-		if bare, ok := q.BareHandler(manyConnections); ok && bare.Throughput > 0 {
-			share := row.Throughput / bare.Throughput
-			q.aim(share >= leastShare && len(row.Errors) == 0, fmt.Sprintf("%s: at %d connections 1/4 of the bare handler's rate at least", ordered, manyConnections),
-				"%.2f (%.0f of %.0f requests/s)", share, row.Throughput, bare.Throughput)
-		}
+		q.aim(row.Ratio >= leastShare && len(row.Errors) == 0, fmt.Sprintf("%s: at %d connections 1/4 of the bare handler's rate at least", ordered, manyConnections),
+			"%.2f (%.0f of %.0f requests/s)", row.Ratio, row.Throughput, row.LimitRate)
 	}
 	for _, name := range paged {
 		if row, ok := q.Find(name, manyConnections, 0); ok {

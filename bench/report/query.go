@@ -16,7 +16,7 @@ type Queries struct {
 	Machine  Machine           `json:"machine"`
 	Settings map[string]string `json:"settings"`
 	Fills    []Fill            `json:"fills"`
-	Bare     []Row             `json:"bare"` // what the machine allows; the first of a number of connections is the bare handler
+	Bare     []Row             `json:"bare"` // what the machine allows, and the least the server does; the bare handler several times
 	Rows     []QueryRow        `json:"rows"`
 	Writes   []Write           `json:"writes"`
 	Aims     []Aim             `json:"aims"`
@@ -88,14 +88,21 @@ func (q *Queries) Find(shape string, connections, entities int) (QueryRow, bool)
 	return best, found
 }
 
-// BareHandler finds the bare handler at a number of connections.
-func (q *Queries) BareHandler(connections int) (Row, bool) {
-	for _, row := range q.Bare {
-		if row.Connections == connections {
-			return row, true
+// BareHandler names the rows of Bare that others are compared with.
+const BareHandler = "bare handler"
+
+// IsBareHandler tells them by their names.
+func IsBareHandler(row Row) bool { return strings.Contains(row.Workload, BareHandler) }
+
+// BareHandlerOf is what the bare handler did at a number of connections when it was last
+// measured.
+func (q *Queries) BareHandlerOf(connections int) (Limit, bool) {
+	for _, row := range slices.Backward(q.Bare) {
+		if row.Connections == connections && IsBareHandler(row) {
+			return Limit{Name: BareHandler, Connections: connections, Throughput: row.Throughput}, true
 		}
 	}
-	return Row{}, false
+	return Limit{}, false
 }
 
 // WriteJSON writes the report as JSON.
@@ -157,7 +164,7 @@ func (q *Queries) rates(b *strings.Builder) {
 			timesBare(row.Row), row.Latency.P50, row.Latency.P99, row.RowsRate, known("%.1f", row.Plan.KeysPerRow),
 			known("%.4f", row.Usage.ServerCPU), known("%.4f", row.Usage.ClientCPU), errorsOf(row.Row))
 	}
-	b.WriteString("\nClosed loops: requests/s counts successes, latencies are those of every request. × bare: the rate as a share of the bare handler's at as many connections, " +
+	b.WriteString("\nClosed loops: requests/s counts successes, latencies are those of every request. × bare: the rate as a share of the bare handler's at as many connections when it was last measured before, " +
 		"which answers as many bytes as a GET by uuid, whatever the shape. keys/row: keys of indexes and scans that the plan says were examined, by rows returned; " +
 		"the entities that are fetched for the rows are not among them.\n")
 }
