@@ -87,7 +87,9 @@ func queryCommand() *cobra.Command {
 
 const placesCollection = "places"
 
-func recordsCollection(entities int) string { return "records" + strconv.Itoa(entities) }
+// recordsCollection is where the first records of a seed are. Its name is a plural, which
+// the server keeps as it is.
+func recordsCollection(entities int) string { return "first" + strconv.Itoa(entities) + "records" }
 
 func (q *queries) plan(connections int) load.Plan {
 	return load.Plan{Connections: connections, WarmUp: q.warmUp, Duration: q.duration}
