@@ -98,8 +98,8 @@ func (s *Set) Has(key []byte) bool {
 
 // How much memory a set keeps for the next Build, in bytes of keys and in entries.
 const (
-	maxKeptBytes   = 1 << 20
-	maxKeptEntries = 1 << 13
+	maxKeptBytes   = 1 << 16
+	maxKeptEntries = 1 << 10
 )
 
 // Reset empties the set: it is then that of no entity.

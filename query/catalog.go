@@ -29,12 +29,8 @@ type property struct {
 	several uint64 // entities that have several
 }
 
-func (s *search) newCatalog(c entity.CollectionID) *catalog {
-	settings, err := storage.ReadSettings(s.view, s.req.App, c)
-	if s.fail(err) {
-		return nil
-	}
-	return &catalog{s: s, c: c, settings: &settings, known: make(map[string]*property)}
+func (s *search) newCatalog(settings *entity.Settings) *catalog {
+	return &catalog{s: s, c: s.req.From.ID, settings: settings, known: make(map[string]*property)}
 }
 
 // indexed reports whether every entity has entries, of time if nothing else.

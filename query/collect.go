@@ -14,7 +14,9 @@ type set struct {
 	index    string
 }
 
-func (c *set) rows() rows { return &list{ranks: c.ranks, index: c.index, examined: c.examined} }
+func (c *set) rows() rows {
+	return &list{ranks: c.ranks, index: c.index, size: len(c.ranks), examined: c.examined}
+}
 
 // collector reads sets from indexes.
 type collector struct {
@@ -96,6 +98,9 @@ func (k *collector) read(l *leaf, ranges []keyRange) (*set, bool) {
 	for _, r := range ranges {
 		if r.empty() {
 			continue
+		}
+		if k.bound--; k.bound < 0 {
+			return nil, false
 		}
 		scan := k.scan(r)
 		for ok := scan.first(); ok; ok = scan.next() {

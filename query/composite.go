@@ -40,7 +40,7 @@ func appendForm(dst []byte, v *entity.Value, descending bool) []byte {
 // nothing of the order of what is equal.
 func (p *planner) compositeWalk(x *entity.Composite) *ordered {
 	s := p.s
-	w := &ordered{index: compositeName(x), composite: true, rest: slices.Clone(p.factors)}
+	w := &ordered{index: compositeName(x), rest: slices.Clone(p.factors)}
 	prefix := p.compositePrefix(x)
 	at := 0
 	for ; at < len(x.Keys); at++ {
@@ -53,10 +53,9 @@ func (p *planner) compositeWalk(x *entity.Composite) *ordered {
 		w.used++
 	}
 	v := &valueWalk{s: s, index: w.index, prefix: prefix}
-	final := false // nothing sorts further
 	for _, key := range s.order.keys {
 		i := at + w.values
-		if final || i == len(x.Keys) || key.kind == byDistance || key.kind == byType || key.property != x.Keys[i].Property {
+		if i == len(x.Keys) || key.kind == byDistance || key.kind == byType || key.property != x.Keys[i].Property {
 			break
 		}
 		back := key.desc != x.Keys[i].Desc
@@ -67,7 +66,6 @@ func (p *planner) compositeWalk(x *entity.Composite) *ordered {
 		v.desc = append(v.desc, x.Keys[i].Desc)
 		v.mask |= flagOf(&s.order.keys[w.values]) << (2 * i)
 		w.values++
-		final = key.kind != byValue
 	}
 	if w.values == 0 {
 		return nil
@@ -91,7 +89,7 @@ func compositeGroups(o *order, values int, more bool) inGroup {
 		return byPlace
 	case last.kind == byCreated && !last.desc:
 		return oldestFirst
-	case last.kind != byCreated && last.kind != byUUID && values < len(o.keys):
+	case values < len(o.keys):
 		return byPlace
 	case more:
 		return newestFirst

@@ -19,6 +19,7 @@ func (s *search) direct() {
 		s.fail(fault.New(fault.TooManyDirect, "a query can name %d entities, not %d", maxDirect, len(targets)))
 		return
 	}
+	defer s.explain(func() *Plan { return &Plan{Kind: "direct", Estimated: len(targets), Examined: s.meter.examined} })
 	if s.req.Limit == 0 {
 		return
 	}

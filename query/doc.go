@@ -16,8 +16,8 @@
 //   - The plan (plan.go) is a choice of indexes. It is made by looking: a few keys of
 //     each index that could serve are counted, and a plan that turns out to examine too
 //     much gives way to another while it runs, at the place it has come to.
-//   - Streams (stream.go) yield entities in the default order, walks (walk.go) in the
-//     order of an index, lists (list.go) are collected and bounded.
+//   - Rows (rows.go) yield entities in the default order, walks (walk.go) in the order of
+//     an index; sets (collect.go) are collected and bounded.
 //
 // Memory is bounded by the configuration, and so is work: a query that would examine
 // more keys than it may ends with fault.QueryTooCostly, which names the index that

@@ -19,6 +19,16 @@ func (s *search) edges() {
 	if !ok {
 		return
 	}
+	defer s.explain(func() *Plan {
+		plan := filtered(&Plan{Kind: "connections", Examined: s.meter.examined}, conditionOf(s.req.Query) != nil)
+		if s.order.plain() {
+			return plan
+		}
+		return over("sort", plan)
+	})
+	if s.req.Limit == 0 {
+		return
+	}
 	conditions := conditionOf(s.req.Query) != nil || s.order.explicit
 	var found *top
 	if !s.order.plain() {

@@ -26,8 +26,9 @@ func DefaultConfig() Config {
 
 // Engine runs queries. It is safe for concurrent use.
 type Engine struct {
-	cfg  Config
-	tune tuning
+	cfg    Config
+	tune   tuning
+	counts counters
 }
 
 // New returns an engine.
@@ -43,6 +44,7 @@ func (e *Engine) Run(ctx context.Context, v *storage.View, req *Request) (page *
 		if closed := s.close(); err == nil && closed != nil {
 			page, err = nil, closed
 		}
+		e.counts.count(s, errors.Is(s.err, errTooCostly))
 	}()
 	if s.order, err = newOrder(req.Query, req.OldestFirst, req.Edges == nil); err != nil {
 		return nil, err
@@ -207,6 +209,9 @@ func (s *search) emit(c entity.CollectionID, e *entity.Entity, eseq entity.Seq, 
 		s.more = len(s.rows) > 0
 		return false
 	}
+	if s.rows == nil {
+		s.rows = make([]Row, 0, min(s.req.Limit, mostFetch))
+	}
 	row := Row{Collection: c, Entity: *e, Distance: distance, Eseq: eseq}
 	row.Entity.JSON = s.arena.clone(e.JSON)
 	s.rows = append(s.rows, row)
@@ -226,9 +231,8 @@ func (s *search) lens(c entity.CollectionID) *lens {
 		if s.fail(err) {
 			return nil
 		}
-		l = new(lens)
-		var condition = conditionOf(s.req.Query)
-		l.init(condition, s.order, &settings.Plan, from.Type)
+		l = &lens{settings: &settings}
+		l.init(conditionOf(s.req.Query), s.order, &settings.Plan, from.Type)
 	}
 	if s.lenses == nil {
 		s.lenses = make(map[entity.CollectionID]*lens)

@@ -23,7 +23,7 @@ func (s *search) firstRank() (uint64, bool) {
 func (s *search) scanInOrder(l *lens, from uint64, tries int) (next uint64, done bool) {
 	c := s.req.From.ID
 	all := s.scan(keys.EntityRange(s.view.Partition(), s.req.App, c))
-	defer func() { s.scanned(all, l) }()
+	defer s.explain(func() *Plan { return s.step(all, l != nil) })
 	if s.req.Limit == 0 {
 		return 0, true
 	}
@@ -52,15 +52,6 @@ func (s *search) scanInOrder(l *lens, from uint64, tries int) (next uint64, done
 		}
 	}
 	return 0, true
-}
-
-// scanned notes the plan of a scan.
-func (s *search) scanned(all *scan, l *lens) {
-	plan := &Plan{Kind: "scan", Examined: all.keys}
-	if l != nil {
-		plan = &Plan{Kind: "filter", Parts: []*Plan{plan}}
-	}
-	s.explain(plan)
 }
 
 // look is l.look, with its cost counted. The second result is false if the search has
@@ -104,10 +95,7 @@ func (s *search) scanForTop(l *lens) {
 	c := s.req.From.ID
 	found := s.newTop()
 	all := s.scan(keys.EntityRange(s.view.Partition(), s.req.App, c))
-	defer func() {
-		s.scanned(all, l)
-		s.explain(&Plan{Kind: "sort", Parts: []*Plan{s.plan}})
-	}()
+	defer s.explain(func() *Plan { return over("sort", s.step(all, true)) })
 	if s.req.Limit == 0 {
 		return
 	}

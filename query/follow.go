@@ -38,7 +38,7 @@ func (p *planner) follow(w *ordered, in *set, tries int) bool {
 	if s.err == nil && f.gaveUp {
 		return false
 	}
-	p.followed(f)
+	s.explain(f.step)
 	if s.err == nil && s.req.Limit > 0 {
 		s.emitItems(f.items)
 	}
@@ -48,7 +48,13 @@ func (p *planner) follow(w *ordered, in *set, tries int) bool {
 func (f *follower) run() {
 	if f.w.walk != nil {
 		for seq, fresh, ok := f.w.walk.next(); ok; seq, fresh, ok = f.w.walk.next() {
-			if fresh && !f.close() || !f.add(seq) {
+			if fresh {
+				if !f.close() {
+					return
+				}
+				f.resumed = false // the group that the page begins in may be gone
+			}
+			if !f.add(seq) {
 				return
 			}
 		}

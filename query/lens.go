@@ -12,6 +12,7 @@ import (
 // looks at one entity at a time, walking over its JSON once. It implements
 // index.Visitor.
 type lens struct {
+	settings *entity.Settings // of the collection, if the lens is that of a search
 	plan     *entity.IndexPlan
 	typ      string // folded
 	blind    bool   // there is a condition or an order, and the collection has no indexes

@@ -315,11 +315,23 @@ func (w *world) naive(req *Request, plan func(*kind) *entity.IndexPlan) []candid
 		}
 		found = append(found, c)
 	}
-	oldest := len(q.Order) == 0 && (req.OldestFirst || len(near) > 0)
-	slices.SortFunc(found, func(a, b candidate) int {
+	slices.SortFunc(found, naiveOrder(req))
+	return found
+}
+
+func planOf(k *kind) *entity.IndexPlan { return &k.settings.Plan }
+
+// naiveOrder compares what matches a request.
+func naiveOrder(req *Request) func(a, b candidate) int {
+	q := req.Query
+	oldest := len(q.Order) == 0 && (req.OldestFirst || len(q.Near()) > 0)
+	return func(a, b candidate) int {
 		for i := range a.keys {
 			if c := a.keys[i].compare(b.keys[i], i < len(q.Order) && q.Order[i].Desc); c != 0 {
 				return c
+			}
+			if req.Edges == nil && i < len(q.Order) && slices.Contains([]string{"created", "modified", "uuid"}, q.Order[i].Property) {
+				break // it is the same entity
 			}
 		}
 		c := cmp.Compare(b.added(), a.added())
@@ -327,8 +339,7 @@ func (w *world) naive(req *Request, plan func(*kind) *entity.IndexPlan) []candid
 			return -c
 		}
 		return c
-	})
-	return found
+	}
 }
 
 func (c *candidate) added() entity.Seq {

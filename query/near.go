@@ -16,6 +16,8 @@ const (
 	// how much larger the next circle is.
 	firstRing  = 256
 	ringGrowth = 4
+	// maxSpots is how many entries of a ring are kept in memory.
+	maxSpots = 400_000
 )
 
 // spot is an entry of the geo index with its distance.
@@ -46,8 +48,9 @@ func (p *planner) nearest() bool {
 	if s.req.Limit > 0 {
 		r.run()
 	}
-	plan := &Plan{Kind: "rings", Index: key.property + " geo", Examined: r.examined}
-	p.sorted(plan)
+	s.explain(func() *Plan {
+		return over("sort", filtered(&Plan{Kind: "rings", Index: key.property + " geo", Examined: r.examined}, true))
+	})
 	if s.err == nil && s.req.Limit > 0 {
 		s.emitItems(r.best.sorted())
 	}
@@ -105,7 +108,7 @@ func (r *rings) ring(radius float64, inner, outer int64) []spot {
 			if mm <= inner || mm > outer {
 				continue
 			}
-			if spots = append(spots, spot{keys.Tail(scan.key()), mm}); len(spots) > 8*s.cfg.MaxSet {
+			if spots = append(spots, spot{keys.Tail(scan.key()), mm}); len(spots) > maxSpots {
 				s.fail(errTooCostly)
 				return nil
 			}

@@ -55,7 +55,8 @@ type sortKey struct {
 	lat, lng float64 // the distance from here
 }
 
-// newOrder returns the order of a query. In a result of one type, the type orders nothing.
+// newOrder returns the order of a query. In a result of one type, the type orders nothing,
+// and nothing orders further what was created or changed one after the other.
 func newOrder(q *ql.Query, oldestFirst, oneType bool) (*order, error) {
 	o := &order{cut: keys.MaxValue}
 	if q == nil {
@@ -72,8 +73,13 @@ func newOrder(q *ql.Query, oldestFirst, oneType bool) (*order, error) {
 		return nil, fault.New(fault.IllegalArgument, "a query can be ordered by %d properties, not by %d", maxSortKeys, len(q.Order))
 	case o.explicit:
 		for _, k := range q.Order {
-			if key := newSortKey(k, near); key.kind != byType || !oneType {
-				o.keys = append(o.keys, key)
+			key := newSortKey(k, near)
+			if oneType && key.kind == byType {
+				continue
+			}
+			o.keys = append(o.keys, key)
+			if oneType && (key.kind == byCreated || key.kind == byModified || key.kind == byUUID) {
+				break // no two entities of a collection are equal in it
 			}
 		}
 	case len(near) > 0:

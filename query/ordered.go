@@ -9,16 +9,15 @@ import (
 
 // ordered is a walk in the order of a query, or as much of it as an index has.
 type ordered struct {
-	walk      walk // nil: no entity has a value
-	inGroup   inGroup
-	missing   *property // after the walk come entities that have no value of it; nil: none do
-	all       bool      // they are all entities
-	rest      []*term   // factors that the walk does not prove
-	used      int       // factors that it does
-	values    int       // sort keys that the index knows
-	start     func()    // positions the walk
-	index     string
-	composite bool
+	walk    walk // nil: no entity has a value
+	inGroup inGroup
+	missing *property // after the walk come entities that have no value of it; nil: none do
+	all     bool      // they are all entities
+	rest    []*term   // factors that the walk does not prove
+	used    int       // factors that it does
+	values  int       // sort keys that the index knows
+	start   func()    // positions the walk
+	index   string
 }
 
 // inGroup says in which order an index has what is equal to it.
@@ -44,7 +43,7 @@ func (p *planner) inOrder() {
 	}
 	factors := p.composed()
 	for _, f := range factors {
-		if found, ok := p.c.collect(f, s.tune.probe); ok {
+		if found, ok := p.probe(f); ok {
 			p.topOf(found)
 			return
 		}
@@ -52,20 +51,49 @@ func (p *planner) inOrder() {
 	if s.err != nil || p.nearest() {
 		return
 	}
-	if w != nil && p.follow(w, nil, p.trial()) || s.err != nil {
+	p.race(factors)
+}
+
+// race answers a query for which no index alone is enough. A walk that filters what it
+// meets and sets that are collected take turns, each with more patience than before.
+func (p *planner) race(factors []*term) {
+	s := p.s
+	tries, done := p.trial(), false
+	p.bounds(func(bound int) bool {
+		if w := p.bestWalk(); w != nil && p.follow(w, nil, tries) {
+			done = true
+			return true
+		}
+		tries = bound / 16
+		found, at := p.pickSmall(factors, bound)
+		if found == nil {
+			return false
+		}
+		done = true
+		if w := p.bestWalk(); w != nil && !p.fewEnough(found) {
+			p.follow(w, p.refine(found, factors, at), unlimited)
+		} else if s.err == nil {
+			p.topOf(found)
+		}
+		return true
+	})
+	if done || s.err != nil {
 		return
 	}
-	found, _ := p.smallest(factors)
-	switch {
-	case s.err != nil:
-	case found != nil && (w == nil || p.fewEnough(found)):
-		p.topOf(found)
-	case found != nil:
-		w = p.bestWalk()
-		p.follow(w, p.refine(found, factors), unlimited)
-	default:
+	if w := p.bestWalk(); w == nil || !p.follow(w, nil, p.walkTries()) && s.err == nil {
 		s.scanForTop(p.l)
 	}
+}
+
+// walkTries returns how many entities a walk may try before it is cheaper to look at all
+// of them in the order they are stored in. To try one costs about five times as much that
+// way. A collection too large to be looked at leaves only the walk.
+func (p *planner) walkTries() int {
+	n := p.c.entities()
+	if n > uint64(p.s.cfg.MaxKeys-p.s.meter.examined) {
+		return unlimited
+	}
+	return int(n/10) * p.s.tune.patience
 }
 
 // fewEnough reports whether it is cheaper to fetch all of a set than to walk until enough
@@ -75,12 +103,16 @@ func (p *planner) fewEnough(found *set) bool {
 	return 20*m*m <= uint64(p.s.req.Limit+1)*n
 }
 
-// refine drops from a set what streams say is not wanted.
-func (p *planner) refine(found *set, factors []*term) *set {
+// refine drops from the set of one of the factors what streams of the others say is not
+// wanted.
+func (p *planner) refine(found *set, factors []*term, which int) *set {
 	p.streams = 0
 	and := &intersection{in: []rows{&list{ranks: found.ranks}}}
-	exact := true
-	for _, f := range factors {
+	exact := !found.loose
+	for i, f := range factors {
+		if i == which {
+			continue
+		}
 		if r, partExact, ok := p.stream(f); ok {
 			and.in, exact = append(and.in, r), exact && partExact
 			continue
@@ -94,15 +126,14 @@ func (p *planner) refine(found *set, factors []*term) *set {
 		}
 		found.ranks = kept
 	}
-	found.loose = !exact && (len(factors) > 1 || found.loose)
+	found.loose = !exact
 	return found
 }
 
 // topOf fetches all of a set and emits the first of those that match.
 func (p *planner) topOf(found *set) {
 	s := p.s
-	plan := found.rows().explain()
-	defer func() { p.sorted(plan) }()
+	defer s.explain(func() *Plan { return over("sort", filtered(found.rows().explain(), true)) })
 	if s.req.Limit == 0 {
 		return
 	}
@@ -250,7 +281,7 @@ func (p *planner) timeWalk(w *ordered, key *sortKey) *ordered {
 		v.bounds = p.bound(w, prop, prefix, false)
 	}
 	if s.after != nil {
-		v.after = append(slices.Clone(prefix), s.after.forms[0]...)
+		v.after = slices.Concat(prefix, s.after.forms[0])
 	}
 	w.walk = v
 	return w
@@ -267,7 +298,7 @@ func (p *planner) uuidWalk(w *ordered, key *sortKey) *ordered {
 		if !ok || !isID {
 			return nil
 		}
-		v.after = append(lower[:len(lower):len(lower)], id[:]...)
+		v.after = slices.Concat(lower, id[:])
 	}
 	w.walk = v
 	return w

@@ -12,9 +12,12 @@ type tuning struct {
 	probe   int // keys that are read to see whether a set is small
 	trial   int // entities that are tried before another plan is looked for
 	streams int // runs that are merged at once
+	// patience says how much longer than a trial a walk goes on if nothing else helps: 0,
+	// not at all.
+	patience int
 }
 
-func defaultTuning() tuning { return tuning{probe: 128, trial: 256, streams: 32} }
+func defaultTuning() tuning { return tuning{probe: 128, trial: 64, streams: 32, patience: 1} }
 
 // planner answers a query over a collection by its indexes.
 //
@@ -28,6 +31,18 @@ type planner struct {
 	l       *lens
 	factors []*term
 	streams int // that are in use
+	probes  int // that were made
+}
+
+// maxProbes is how many factors of a query are looked at for a small set.
+const maxProbes = 16
+
+// probe returns the set of a term if it is small.
+func (p *planner) probe(t *term) (*set, bool) {
+	if p.probes++; p.probes > maxProbes {
+		return nil, false
+	}
+	return p.c.collect(t, p.s.tune.probe)
 }
 
 // collection answers a query over the entities of a collection.
@@ -42,18 +57,15 @@ func (s *search) collection() {
 	}
 	l := s.lens(s.req.From.ID)
 	if l == nil || l.blind {
-		s.explain(&Plan{Kind: "nothing", Detail: "the collection has no indexes"})
+		s.explain(func() *Plan { return &Plan{Kind: "nothing", Detail: "the collection has no indexes"} })
 		return
 	}
-	c := s.newCatalog(s.req.From.ID)
-	if c == nil {
-		return
-	}
+	c := s.newCatalog(l.settings)
 	root := c.term(condition)
 	p := &planner{s: s, c: c, l: l}
 	switch root.kind {
 	case nothing:
-		s.explain(&Plan{Kind: "nothing"})
+		s.explain(func() *Plan { return &Plan{Kind: "nothing"} })
 		return
 	case everything:
 	case allOf:
@@ -82,7 +94,7 @@ func conditionOf(q *ql.Query) ql.Node {
 const unlimited = int(^uint(0) >> 1)
 
 // trial returns how many entities a plan may try while there are others.
-func (p *planner) trial() int { return p.s.tune.trial + 8*p.s.req.Limit }
+func (p *planner) trial() int { return p.s.tune.trial + 4*p.s.req.Limit }
 
 // merge is what can be merged of a condition.
 type merge struct {
@@ -103,7 +115,7 @@ func (p *planner) merge() *merge {
 			m.exact = p.without(m, f.parts[0]) && m.exact
 			continue
 		}
-		if found, ok := p.c.collect(f, p.s.tune.probe); ok {
+		if found, ok := p.probe(f); ok {
 			m.in, m.exact = append(m.in, found.rows()), m.exact && !found.loose
 			continue
 		}
@@ -121,7 +133,7 @@ func (p *planner) without(m *merge, t *term) bool {
 		m.out = append(m.out, r)
 		return true
 	}
-	if found, ok := p.c.collect(t, p.s.tune.probe); ok && !found.loose {
+	if found, ok := p.probe(t); ok && !found.loose {
 		m.out = append(m.out, found.rows())
 		return true
 	}
@@ -139,7 +151,7 @@ func (p *planner) stream(t *term) (r rows, exact, ok bool) {
 		p.streams++
 		return p.s.newStream("run", t.leaf.index, t.leaf.run), !t.leaf.loose, true
 	case listed:
-		return &list{ranks: t.leaf.ranks, index: t.leaf.index}, true, true
+		return &list{ranks: t.leaf.ranks, index: t.leaf.index, size: len(t.leaf.ranks)}, true, true
 	case anyOf:
 		before := p.streams
 		var in []rows
@@ -182,19 +194,29 @@ func (p *planner) inDefaultOrder() {
 		return
 	}
 	m := p.merge()
-	tries := unlimited
-	if len(m.late) > 0 {
-		tries = p.trial()
-	}
-	next, done := p.take(m, from, tries)
-	if done || s.err != nil {
+	if len(m.late) == 0 {
+		p.take(m, from, unlimited)
 		return
 	}
-	if found, at := p.smallest(m.late); found != nil {
+	// The filter and the sets take turns, each with more patience than before, so that
+	// neither costs much more than the one that is better.
+	tries, done := p.trial(), false
+	p.bounds(func(bound int) bool {
+		if from, done = p.take(m, from, tries); done || s.err != nil {
+			return true
+		}
+		tries = bound / 4
+		found, at := p.pickSmall(m.late, bound)
+		if found == nil {
+			return false
+		}
 		m.in = append(m.in, found.rows())
 		m.late = slices.Delete(m.late, at, at+1)
+		return true
+	})
+	if !done && s.err == nil {
+		p.take(m, from, unlimited)
 	}
-	p.take(m, next, unlimited)
 }
 
 // take emits what matches from a rank on. If it has not come to an end after so many tries,
@@ -208,7 +230,7 @@ func (p *planner) take(m *merge, from uint64, tries int) (next uint64, done bool
 	if len(m.in) == 1 && len(m.out) == 0 {
 		r = m.in[0]
 	}
-	defer func() { p.explain(r.explain(), m.exact) }()
+	defer s.explain(func() *Plan { return filtered(r.explain(), !m.exact) })
 	if s.req.Limit == 0 {
 		return 0, true
 	}
@@ -235,7 +257,7 @@ func (p *planner) take(m *merge, from uint64, tries int) (next uint64, done bool
 // takeExact emits rows without a look at what they are.
 func (p *planner) takeExact(r rows, from uint64) {
 	s := p.s
-	var items []item
+	items := make([]item, 0, min(s.req.Limit+1, mostFetch))
 	for at, ok := r.seek(from); ok; at, ok = r.seek(at + 1) {
 		items = append(items, p.item(at))
 		if len(items) > s.req.Limit || at == ^uint64(0) {
@@ -251,23 +273,34 @@ func (p *planner) item(rank uint64) item {
 	return item{end: entity.End{Collection: p.s.req.From.ID, Seq: p.s.order.seq(rank)}}
 }
 
-// smallest collects the factor that takes the fewest keys, if one is small enough to be
-// kept in memory, and returns which.
-func (p *planner) smallest(factors []*term) (*set, int) {
-	for bound := max(p.s.tune.probe*8, 1); ; bound = min(bound*8, p.s.cfg.MaxSet) {
-		for i, f := range factors {
-			if found, ok := p.c.collect(f, bound); ok {
-				return found, i
-			}
-			if p.s.err != nil {
-				return nil, 0
-			}
+// pickSmall collects the first factor that takes no more than so many keys, and returns
+// which it is.
+func (p *planner) pickSmall(factors []*term, bound int) (*set, int) {
+	until := p.s.meter.examined + 3*bound // many factors are not all looked at
+	for i, f := range factors {
+		if found, ok := p.c.collect(f, bound); ok {
+			return found, i
 		}
-		if bound >= p.s.cfg.MaxSet {
-			return nil, 0
+		if p.s.err != nil || p.s.meter.examined > until {
+			break
+		}
+	}
+	return nil, 0
+}
+
+// bounds calls try with larger and larger numbers of keys that a set may take, up to the
+// largest, until it returns true.
+func (p *planner) bounds(try func(bound int) bool) {
+	for bound := 8 * p.s.tune.probe; ; bound *= growth {
+		bound = max(1, min(bound, p.s.cfg.MaxSet))
+		if try(bound) || p.s.err != nil || bound >= p.s.cfg.MaxSet {
+			return
 		}
 	}
 }
+
+// growth is how much larger than the last the next attempt of a plan may be.
+const growth = 8
 
 // composed returns the factors, with runs of composite indexes in place of the equalities
 // that they stand for.

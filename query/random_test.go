@@ -53,6 +53,11 @@ func (m maker) text() string {
 	return strconv.Quote(strings.Join(list, pick(m, " ", "-", "  ")))
 }
 
+// longText is a string that is cut in an index, or just not.
+func (m maker) longText() string {
+	return strconv.Quote(long + pick(m, "", "xxxxxxxx", "xxxxxxxxy", "xxxxxxxxz", "xxxxxxxxz", "xxxxxxx ant", " "+long))
+}
+
 func (m maker) number() string {
 	switch m.IntN(10) {
 	case 0:
@@ -117,6 +122,9 @@ func (m maker) object(n int) string {
 	if m.one(2) {
 		add("s", m.text())
 	}
+	if !m.one(4) {
+		add("l", "["+m.longText()+","+pick(m, m.longText(), m.longText(), `"z"`, "3")+"]")
+	}
 	if m.one(3) {
 		add("o", `{"x":`+m.value()+`,"Y":`+m.scalar()+`}`)
 	}
@@ -129,7 +137,7 @@ func (m maker) object(n int) string {
 	return b.String() + "}"
 }
 
-var properties = []string{"a", "a", "b", "status", "status", "n", "n", "s", "o.x", "O.y", "name", "nosuch", "serial", "many.x", "created", "modified"}
+var properties = []string{"a", "a", "b", "status", "status", "n", "n", "s", "l", "l", "o.x", "O.y", "name", "nosuch", "serial", "many.x", "created", "modified"}
 
 func (m maker) literal(property string, k *kind) string {
 	switch property {
@@ -141,6 +149,9 @@ func (m maker) literal(property string, k *kind) string {
 		return strconv.Itoa(1000 + m.IntN(len(k.docs)+2)/3)
 	case "n":
 		return m.number()
+	case "l":
+		text, _ := strconv.Unquote(m.longText())
+		return "'" + text + pick(m, "", "", "", "*") + "'"
 	}
 	switch m.IntN(8) {
 	case 0:
@@ -184,9 +195,12 @@ func (m maker) condition(k *kind, depth int) string {
 		return "(" + strings.Join(list, " and ") + ")"
 	}
 	property := pick(m, properties...)
+	if m.one(8) {
+		return fmt.Sprintf("%s %s %s and %s %s %s", property, pick(m, ">", ">="), m.literal(property, k), property, pick(m, "<", "<="), m.literal(property, k))
+	}
 	switch m.IntN(12) {
 	case 0, 1:
-		return property + " contains '" + pick(m, "ant", "bee cat", "c*", "*x*", "fox*", "nothing", "-", "ant_bee", "a?*", long+"xxxxxxxxx") + "'"
+		return property + " contains '" + pick(m, "ant", "bee cat", "c*", "*x*", "fox*", "nothing", "-", "ant_bee", "a?*", long, long+"xxxxxxxxy", long+"*") + "'"
 	case 2:
 		return m.near()
 	case 3:
@@ -220,6 +234,9 @@ func (m maker) ordering(most int) string {
 
 // query is the text of a random query.
 func (m maker) query(k *kind) string {
+	if m.one(3) && len(k.settings.Plan.Composites) > 0 {
+		return m.likeComposite(k)
+	}
 	text := "select *"
 	if !m.one(6) {
 		text += " where " + m.condition(k, m.IntN(4))
@@ -244,6 +261,83 @@ func (m maker) fill(k *kind, n int) {
 			}
 		}
 	})
+}
+
+// tune makes the engine choose among plans at random.
+func (m maker) tune(w *world) {
+	w.engine.tune = tuning{probe: pick(m, 0, 0, 4, 128), trial: pick(m, -1<<20, -1<<20, 4, 256), streams: pick(m, 0, 2, 32), patience: pick(m, 0, 1)}
+	w.engine.cfg.MaxSet = pick(m, 0, 30, 50_000)
+}
+
+// settle changes the settings of a collection, or not, and indexes all of it anew, or not.
+func (m maker) settle(k *kind) {
+	if m.one(4) {
+		return
+	}
+	plan := entity.IndexPlan{All: true}
+	switch m.IntN(8) {
+	case 0:
+		plan = entity.IndexPlan{None: true}
+	case 1, 2, 3:
+		plan = entity.IndexPlan{Fields: []string{"status", "n", pick(m, "o", "o.x", "a"), pick(m, "loc", "s")}}
+	}
+	for range m.IntN(4) {
+		plan.Composites = append(plan.Composites, m.composite(len(plan.Composites), k))
+	}
+	if plan.None {
+		plan.Composites = nil
+	}
+	k.w.commit(func(b *storage.Batch) { k.set(b, plan) })
+	if !m.one(3) {
+		k.settle()
+	}
+}
+
+func (m maker) composite(n int, k *kind) entity.Composite {
+	x := entity.Composite{Number: uint32(int(k.settings.Plan.Generation)*10 + n)}
+	names := []string{"status", "n", "a", "created", "modified", "uuid", "b"}
+	m.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	if m.one(2) {
+		names = append([]string{"status", pick(m, "created", "created", "modified", "n")}, pick(m, "a", "b"), "uuid")
+	}
+	for _, name := range names[:2+m.IntN(3)] {
+		x.Keys = append(x.Keys, entity.CompositeKey{Property: name, Desc: m.one(2)})
+	}
+	return x
+}
+
+// likeComposite is a query that a composite index of the collection helps with.
+func (m maker) likeComposite(k *kind) string {
+	x := pick(m, k.settings.Plan.Composites...)
+	n := m.IntN(len(x.Keys))
+	var conditions, order []string
+	for _, key := range x.Keys[:n] {
+		if key.Property != "created" && key.Property != "modified" && key.Property != "uuid" {
+			conditions = append(conditions, key.Property+" = "+pick(m, m.literal(key.Property, k), "'open'", "1"))
+		}
+	}
+	reverse := m.one(2)
+	for _, key := range x.Keys[n : n+1+m.IntN(len(x.Keys)-n)] {
+		order = append(order, key.Property+map[bool]string{true: " desc", false: ""}[key.Desc != reverse])
+		if m.one(6) {
+			conditions = append(conditions, key.Property+pick(m, " > ", " <= ", " = ")+m.literal(key.Property, k))
+		}
+	}
+	if m.one(4) {
+		conditions = append(conditions, m.condition(k, 1))
+	}
+	text := "select *"
+	if len(conditions) > 0 {
+		text += " where " + strings.Join(conditions, " and ")
+	}
+	if m.one(8) {
+		return text
+	}
+	text += " order by " + strings.Join(order, ", ")
+	if m.one(4) {
+		text += pick(m, ", serial", ", s desc")
+	}
+	return text
 }
 
 func (m maker) add(b *storage.Batch, k *kind) *doc {
@@ -294,50 +388,68 @@ func (w *world) walk(req Request, size func() int) (rows []Row, err error) {
 // TestRandomQueries compares the engine with the naive evaluation.
 func TestRandomQueries(t *testing.T) {
 	for seed := range uint64(rounds(12)) {
-		m := newMaker(seed)
-		w := newWorld(t)
-		k := w.kind("things", "thing")
-		other := w.kind("others", "other")
-		m.fill(k, 40+m.IntN(60))
-		m.fill(other, 10)
-		near := k.end(k.sorted()[0])
-		w.commit(func(b *storage.Batch) {
-			for range 80 {
-				far := pick(m, k, k, k, other)
-				w.connect(b, near, entity.VerbID(1+m.IntN(3)), far.end(pick(m, far.sorted()...)))
-				w.connect(b, far.end(pick(m, far.sorted()...)), entity.VerbID(1+m.IntN(2)), near)
-			}
-		})
-		w.commit(func(b *storage.Batch) {
-			for _, d := range k.sorted()[1:] {
-				if m.one(10) {
-					k.remove(b, d)
-				}
-			}
-		})
-		for range 100 {
-			req := Request{From: k.source(), OldestFirst: m.one(4)}
-			if m.one(4) {
-				req.Edges = &Edges{Near: near, Direction: pick(m, keys.Outbound, keys.Inbound), Collection: w.collection,
-					Verbs: pick(m, []entity.VerbID{1}, []entity.VerbID{2, 1}, []entity.VerbID{1, 2, 3, 3}), Only: pick(m, 0, 0, k.id)}
-			}
-			text := m.query(k)
-			req.Query = must(t, text)
-			w.compare(m, req, fmt.Sprintf("seed %d: %s (%+v)", seed, text, req.Edges))
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { newMaker(seed).compareAll(newWorld(t)) })
+	}
+}
+
+// compareAll asks many queries of a world.
+func (m maker) compareAll(w *world) {
+	k := w.kind("things", "thing")
+	other := w.kind("others", "other")
+	m.settle(k)
+	m.fill(k, 40+m.IntN(60))
+	m.settle(k)
+	m.fill(other, 10)
+	near := k.end(k.sorted()[0])
+	w.commit(func(b *storage.Batch) {
+		for range 80 {
+			far := pick(m, k, k, k, other)
+			w.connect(b, near, entity.VerbID(1+m.IntN(3)), far.end(pick(m, far.sorted()...)))
+			w.connect(b, far.end(pick(m, far.sorted()...)), entity.VerbID(1+m.IntN(2)), near)
 		}
+	})
+	w.commit(func(b *storage.Batch) {
+		for _, d := range k.sorted()[1:] {
+			if m.one(10) {
+				k.remove(b, d)
+			}
+		}
+	})
+	for range 100 {
+		req := Request{From: k.source(), OldestFirst: m.one(4)}
+		if m.one(4) {
+			req.Edges = &Edges{Near: near, Direction: pick(m, keys.Outbound, keys.Inbound), Collection: w.collection,
+				Verbs: pick(m, []entity.VerbID{1}, []entity.VerbID{2, 1}, []entity.VerbID{1, 2, 3, 3}), Only: pick(m, 0, 0, k.id)}
+		}
+		m.tune(w)
+		text := m.query(k)
+		req.Query = must(w.t, text)
+		w.compare(m, req, fmt.Sprintf("%s (%+v)", text, w.engine.tune))
 	}
 }
 
 // compare reads a request page by page and compares all of it with the naive answer.
 func (w *world) compare(m maker, req Request, what string) {
 	w.t.Helper()
-	want := w.naive(&req, func(k *kind) *entity.IndexPlan { return &k.settings.Plan })
+	want := w.naive(&req, planOf)
 	got, err := w.walk(req, func() int { return pick(m, 1, 2, 3, 5, 10, 10, 100) })
 	if err != nil {
 		w.t.Fatalf("%s: %v", what, err)
 	}
 	if d := difference(got, want); d != "" {
 		w.t.Fatalf("%s: %s", what, d)
+	}
+	near := req.Query.Near()
+	for i, c := range want {
+		distance := int64(NoDistance)
+		if len(near) > 0 {
+			if at := naiveKey(atoms(c.doc, planOf(c.doc.kind)), c.doc, near[0].Property, false, near[0]); at.group == 0 {
+				distance = at.num.Num().Int64()
+			}
+		}
+		if got[i].Distance != distance {
+			w.t.Fatalf("%s: entity %d is %d mm away, want %d", what, c.doc.Seq, got[i].Distance, distance)
+		}
 	}
 }
 

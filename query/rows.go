@@ -88,18 +88,11 @@ func (r *stream) moved(ok bool) bool {
 	return true
 }
 
-func (r *stream) explain() *Plan {
-	p := &Plan{Kind: r.kind, Index: r.index}
-	if r.scan != nil {
-		p.Examined = r.scan.keys
-	}
-	return p
-}
-
 // list yields entities that were collected before.
 type list struct {
 	ranks    []uint64 // in order
 	index    string
+	size     int // at first
 	examined int
 }
 
@@ -116,10 +109,6 @@ func (l *list) seek(rank uint64) (uint64, bool) {
 		return 0, false
 	}
 	return l.ranks[0], true
-}
-
-func (l *list) explain() *Plan {
-	return &Plan{Kind: "collect", Index: l.index, Examined: l.examined}
 }
 
 // intersection yields what all of several rows have and none of others.
@@ -161,17 +150,6 @@ func (a *intersection) excluded(rank uint64) bool {
 	return false
 }
 
-func (a *intersection) explain() *Plan {
-	p := &Plan{Kind: "and"}
-	for _, r := range a.in {
-		p.add(r.explain())
-	}
-	for _, r := range a.out {
-		p.add(&Plan{Kind: "not", Parts: []*Plan{r.explain()}})
-	}
-	return p
-}
-
 // union yields what any of several rows has.
 type union struct {
 	in    []rows
@@ -202,17 +180,4 @@ func (u *union) seek(rank uint64) (uint64, bool) {
 		}
 	}
 	return best, found
-}
-
-func (u *union) explain() *Plan {
-	p := &Plan{Kind: "or"}
-	for _, r := range u.in {
-		p.add(r.explain())
-	}
-	return p
-}
-
-// add adds a part to a step.
-func (p *Plan) add(part *Plan) {
-	p.Parts = append(p.Parts, part)
 }

@@ -12,6 +12,7 @@ const skippedEvery = 1024
 // end, or an error that the search keeps.
 type scan struct {
 	s       *search
+	lower   []byte
 	it      *storage.Iterator
 	keys    int // examined
 	skipped int // part of them that was not there any more
@@ -20,7 +21,7 @@ type scan struct {
 
 // scan opens a scan of [lower, upper). The search closes it.
 func (s *search) scan(lower, upper []byte) *scan {
-	c := &scan{s: s, look: skippedEvery}
+	c := &scan{s: s, lower: lower, look: skippedEvery}
 	if s.err != nil {
 		return c
 	}
@@ -39,6 +40,14 @@ func (c *scan) again(lower, upper []byte) {
 	if c.it != nil {
 		c.it.SetBounds(lower, upper)
 	}
+}
+
+// examined returns how many keys were examined; none by a scan that was never opened.
+func (c *scan) examined() int {
+	if c == nil {
+		return 0
+	}
+	return c.keys
 }
 
 func (c *scan) first() bool { return c.s.err == nil && c.moved(c.it.First()) }
@@ -60,7 +69,7 @@ func (c *scan) value() []byte { return c.it.Value() }
 
 func (c *scan) moved(ok bool) bool {
 	if !ok {
-		c.s.fail(c.it.Err())
+		_ = c.s.fail(c.it.Err()) || c.s.fail(c.s.meter.add(1))
 		return false
 	}
 	n := 1

@@ -14,7 +14,8 @@ type walk interface {
 	// next returns the next entity. fresh says that it sorts after the one before as far as
 	// the index knows, so that all that the index holds to be equal has been seen.
 	next() (seq entity.Seq, fresh, ok bool)
-	explain() *Plan
+	// used returns its direction, and how many keys it has examined.
+	used() (back bool, examined int)
 }
 
 // classes are those of values in the order of the groups of a sort.
@@ -243,17 +244,8 @@ func (w *valueWalk) descend(level int) bool {
 	return false
 }
 
-// explain implements walk.
-func (w *valueWalk) explain() *Plan {
-	p := &Plan{Kind: "walk", Index: w.index}
-	if w.back {
-		p.Detail = "descending"
-	}
-	if w.scan != nil {
-		p.Examined = w.scan.keys
-	}
-	return p
-}
+// used implements walk.
+func (w *valueWalk) used() (back bool, examined int) { return w.back, w.scan.examined() }
 
 // plainWalk walks over an index whose keys are in order in both directions: of times, or
 // of UUIDs.
@@ -298,14 +290,5 @@ func (w *plainWalk) next() (seq entity.Seq, fresh, ok bool) {
 	return seq, true, ok
 }
 
-// explain implements walk.
-func (w *plainWalk) explain() *Plan {
-	p := &Plan{Kind: "walk", Index: w.index}
-	if w.back {
-		p.Detail = "descending"
-	}
-	if w.scan != nil {
-		p.Examined = w.scan.keys
-	}
-	return p
-}
+// used implements walk.
+func (w *plainWalk) used() (back bool, examined int) { return w.back, w.scan.examined() }

@@ -16,9 +16,15 @@
 //     command causes halts the node: a replica that missed a write must not
 //     answer.
 //
-// One file a family of commands: entities.go, credentials.go, registry.go; run
-// in machine.go is their flat switch. names.go keeps collections and their
-// counters, window.go the dedup window, merge.go the JSON of an update.
+// One file a family of commands: entities.go, settings.go, credentials.go,
+// registry.go; run in machine.go is their flat switch. names.go keeps collections,
+// their properties, settings and counters, indexes.go what changes beside the
+// index entries of an entity, window.go the dedup window, merge.go the JSON of an
+// update.
+//
+// The index entries of an entity are those of the plan that its record names. So
+// what an update removes is known exactly, and a change of settings is another
+// plan, which entities come to one after the other.
 //
 // The state DB has no write-ahead log, so a snapshot is a marker (snapshot.go):
 // it makes the state durable and never copies it.

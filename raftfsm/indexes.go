@@ -5,7 +5,6 @@ import (
 	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
-	"github.com/trellisdb/trellis/storage/keys"
 )
 
 // planOf returns the plan that the entries of an entity were written under.
@@ -88,10 +87,8 @@ func (m *Machine) use(c *collection, seq entity.Seq, before, after []index.Use) 
 
 // mark notes that an entity has values of a property, or has none any more.
 func (m *Machine) mark(c *collection, seq entity.Seq, u index.Use, has bool) {
-	m.key = keys.AppendPresent(m.key[:0], c.Partition, c.App, c.ID, u.Property, seq)
-	m.value = storage.AppendPresence(m.value[:0], seq, has)
-	m.batch.Merge(m.key, m.value)
 	p := m.counted(c, u.Property)
+	p.note(m.batch, c, seq, has)
 	var several uint64
 	if u.Several {
 		several = 1

@@ -389,3 +389,24 @@ func TestLargeBatchesAreCommittedInParts(t *testing.T) {
 		t.Error("the digests differ")
 	}
 }
+
+// TestBitmapsOfSeveralBlocksInOneBatch: entities of two blocks get and lose a property.
+func TestBitmapsOfSeveralBlocksInOneBatch(t *testing.T) {
+	f := newFixture(t, testPartition, 0)
+	const last = keys.PresentBlock + 50
+	var log []*raft.Log
+	add := func(op command.Op) {
+		log = append(log, entryOf(uint64(len(log)+1), command.Command{App: 16, Op: op}))
+	}
+	for n := range last {
+		add(command.CreateEntities{Rules: itemRules, Items: []command.NewEntity{{ID: idOf(n + 1), JSON: fmt.Appendf(nil, `{"name":"n%d","n":%d}`, n, n%2)}}})
+	}
+	for n := 0; n < last; n += 100 { // to and fro
+		for _, id := range []int{n + 1, last - n} {
+			add(command.UpdateEntity{Rules: itemRules, Target: command.Target{ID: idOf(id)}, Patch: []byte(`{"n":null}`)})
+		}
+	}
+	f.machine.ApplyBatch(log)
+	f.check("")
+	rebuilt(t, f.state)
+}

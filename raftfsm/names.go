@@ -69,6 +69,31 @@ type property struct {
 	id            entity.PropertyID
 	with, several uint64 // entities with a value in the ordered index, and with several
 	counted       bool   // is in collection.counted
+	// Entities that have got values or lost them, all of the block of an entity.
+	present *storage.Presence // nil: none
+	block   entity.Seq
+}
+
+// note says that an entity has values of the property, or has none any more.
+func (p *property) note(b *storage.Batch, c *collection, seq entity.Seq, has bool) {
+	if p.present != nil && p.block/keys.PresentBlock != seq/keys.PresentBlock {
+		p.merge(b, c)
+	}
+	if p.present == nil {
+		p.present, p.block = new(storage.Presence), seq
+	}
+	p.present.Note(seq, has)
+}
+
+// merge puts what was noted into the batch.
+func (p *property) merge(b *storage.Batch, c *collection) {
+	if p.present == nil {
+		return
+	}
+	var key [32]byte
+	var change [512]byte
+	b.Merge(keys.AppendPresent(key[:0], c.Partition, c.App, c.ID, p.id, p.block), p.present.Append(change[:0]))
+	p.present = nil
 }
 
 func (n *names) reset() { *n = names{known: make(map[nameKey]*collection)} }
@@ -86,6 +111,7 @@ func (n *names) flush(b *storage.Batch) {
 			b.Set(key, value)
 		}
 		for _, p := range c.counted {
+			p.merge(b, c)
 			key = keys.AppendPropertyStats(key[:0], c.Partition, c.App, c.ID, p.id)
 			if p.with == 0 {
 				b.Delete(key)

@@ -59,6 +59,30 @@ func AppendPresence(dst []byte, seq entity.Seq, has bool) []byte {
 	return binary.BigEndian.AppendUint16(append(dst, formChange, 0, 0), place)
 }
 
+// Presence collects what AppendPresence says one by one, of entities of one block. Its
+// zero value says nothing.
+type Presence struct{ change change }
+
+// Note says that an entity has something or has it not.
+func (p *Presence) Note(seq entity.Seq, has bool) {
+	n := seq % keys.PresentBlock
+	bit := uint64(1) << (n % 64)
+	p.change.set[n/64] &^= bit
+	p.change.clear[n/64] &^= bit
+	if has {
+		p.change.set[n/64] |= bit
+	} else {
+		p.change.clear[n/64] |= bit
+	}
+}
+
+// Append appends the change, for Batch.Merge, and forgets what was noted.
+func (p *Presence) Append(dst []byte) []byte {
+	dst = p.change.append(dst, false)
+	*p = Presence{}
+	return dst
+}
+
 // DecodeBitmap reads a stored bitmap.
 func DecodeBitmap(v []byte) (Bitmap, bool) {
 	var c change

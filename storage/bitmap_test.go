@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"pgregory.net/rapid"
 
 	"github.com/trellisdb/trellis/storage"
@@ -87,6 +89,11 @@ func TestMergedBitmapsAreTheSame(t *testing.T) {
 			t.Fatalf("digests %v and %v", first, second)
 		}
 		v := a.State().View(2)
+		forwards, backwards := valuesOf(t, v, true), valuesOf(t, v, false)
+		slices.Reverse(backwards)
+		if !slices.Equal(forwards, backwards) {
+			t.Fatalf("forwards %x, backwards %x", forwards, backwards)
+		}
 		for prop, seqs := range model {
 			for seq, has := range seqs {
 				bitmap, err := storage.ReadPresent(v, 16, 1, prop, seq)
@@ -99,6 +106,25 @@ func TestMergedBitmapsAreTheSame(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// valuesOf are the values of a partition, in the order of a scan.
+func valuesOf(t *rapid.T, v *storage.View, forwards bool) (values []string) {
+	it, err := v.Scan(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start, next := it.Last, it.Prev
+	if forwards {
+		start, next = it.First, it.Next
+	}
+	for ok := start(); ok; ok = next() {
+		values = append(values, string(it.Value()))
+	}
+	if err := errors.Join(it.Err(), it.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return values
 }
 
 func digestOf(t *rapid.T, s *storage.State) storage.Digest {
@@ -212,3 +238,46 @@ func FuzzBitmap(f *testing.F) {
 		}
 	})
 }
+
+// TestStateOfBeforeMergesIsOpened: it was made under the name of Pebble's default
+// operator, and merges all the same.
+func TestStateOfBeforeMergesIsOpened(t *testing.T) {
+	disk := storagetest.NewDisk()
+	cfg, _ := storagetest.Config(disk)
+	s, err := storage.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := disk.PathJoin(cfg.Dir, "state")
+	if err := errors.Join(s.Close(), disk.RemoveAll(dir)); err != nil {
+		t.Fatal(err)
+	}
+	old, err := pebble.Open(dir, &pebble.Options{FS: disk, FormatMajorVersion: pebble.FormatNewest, Logger: quiet{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(old.Set(stateKey(2, 1), []byte("old"), nil), old.Flush(), old.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		s := storagetest.Open(t, disk)
+		b := s.State().NewBatch(2)
+		for seq := range entity.Seq(2) {
+			b.Merge(presentKey(1, seq), storage.AppendPresence(nil, seq, true))
+		}
+		if err := errors.Join(b.Commit(), b.Close(), s.State().Flush()); err != nil {
+			t.Fatal(err)
+		}
+		v := s.State().View(2)
+		bitmap, err := storage.ReadPresent(v, 16, 1, 1, 0)
+		if err := errors.Join(err, v.Close(), s.Close()); err != nil || bitmap.Count() != 2 {
+			t.Errorf("%d bits: %v", bitmap.Count(), err)
+		}
+	}
+}
+
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)  {}
+func (quiet) Errorf(string, ...any) {}
+func (quiet) Fatalf(string, ...any) {}

@@ -10,17 +10,18 @@ import (
 
 	"github.com/trellisdb/trellis/api"
 	"github.com/trellisdb/trellis/node"
+	"github.com/trellisdb/trellis/query"
 )
 
 // metrics renders what the node and the API count, for Prometheus.
 type metrics struct{ registry *prometheus.Registry }
 
-func newMetrics(n *node.Node, stats func() api.Stats) *metrics {
+func newMetrics(n *node.Node, queries *query.Engine, stats func() api.Stats) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry()}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		&collector{node: n, stats: stats},
+		&collector{node: n, queries: queries, stats: stats},
 	)
 	return m
 }
@@ -44,8 +45,9 @@ func (m *metrics) render() (contentType string, body []byte) {
 
 // collector turns the figures of node and API into metrics at each scrape.
 type collector struct {
-	node  *node.Node
-	stats func() api.Stats
+	node    *node.Node
+	queries *query.Engine
+	stats   func() api.Stats
 }
 
 type description struct {
@@ -116,6 +118,11 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		send(counter("tasks_finished_total", "Background tasks that were done.", "kind"), float64(t.Finished), t.Kind)
 		send(counter("tasks_failures_total", "Steps of background tasks that failed; each is tried again later, the log says why it failed.", "kind"), float64(t.Failures), t.Kind)
 	}
+	q := c.queries.Stats()
+	send(counter("queries_total", "Listings and queries run."), float64(q.Queries))
+	send(counter("query_rows_total", "Entities they returned."), float64(q.Rows))
+	send(counter("query_keys_examined_total", "Keys they looked at; a rise against the entities returned means that queries lack an index, explain=true shows which."), float64(q.Examined))
+	send(counter("queries_refused_total", "Queries refused because they would have looked at too many keys."), float64(q.Refused))
 	a := c.stats()
 	send(gauge("http_connections", "Open connections of the API."), float64(a.Connections))
 	send(gauge("http_body_bytes", "Memory held for request bodies."), float64(a.BodyBytes))

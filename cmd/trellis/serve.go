@@ -195,8 +195,9 @@ func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.N
 	manage := management.New(mc, n, dir)
 	qc := query.DefaultConfig()
 	qc.CursorKey = cursor.Key(auth.DeriveKey(n.Cluster().Key, "cursor"))
-	data := collections.New(n, dir, query.New(qc))
-	metrics := newMetrics(n, server.Stats)
+	queries := query.New(qc)
+	data := collections.New(n, dir, queries)
+	metrics := newMetrics(n, queries, server.Stats)
 	parts := api.Parts{
 		Authenticate: manage.Authenticate,
 		Resolve:      manage.Resolve,

@@ -53,7 +53,7 @@ func TestCollectionIsIndexedAnew(t *testing.T) {
 	for seed := range uint64(5) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, appPartition)
-			rng := rand.New(rand.NewPCG(seed, 7))
+			rng, pauses := rand.New(rand.NewPCG(seed, 7)), rand.New(rand.NewPCG(seed, 8))
 			w.create(0, 900)
 			_, stop := w.run(nil, Reindex())
 			w.mu.Lock()
@@ -71,7 +71,7 @@ func TestCollectionIsIndexedAnew(t *testing.T) {
 				w.mu.Lock()
 				w.fate = fate
 				w.mu.Unlock()
-				time.Sleep(time.Duration(rng.IntN(2000)) * time.Millisecond)
+				time.Sleep(time.Duration(pauses.IntN(2000)) * time.Millisecond)
 			}
 			w.settled()
 			c, settings := w.items()

@@ -11,6 +11,7 @@ import (
 // groups of a sort, in either direction (spec query-language section 7).
 type Class uint8
 
+// The classes, in the order of the groups of a sort.
 const (
 	NumberClass Class = 1 + iota
 	StringClass

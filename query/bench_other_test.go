@@ -1,0 +1,5 @@
+//go:build !linux
+
+package query
+
+func threadTime() int64 { return 0 }
