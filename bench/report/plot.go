@@ -26,7 +26,7 @@ type Plot struct {
 
 // Places of the parts of a plot.
 const (
-	plotWidth, plotHeight = 1060, 620
+	plotWidth, plotHeight = 1120, 620
 	plotLeft, plotTop     = 80, 50
 	plotRight, plotBottom = 650, 550
 	legendLeft            = plotRight + 30
