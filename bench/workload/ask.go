@@ -119,9 +119,14 @@ type Explained struct {
 	Refused  string `json:"refused,omitempty"`
 }
 
-// KeysPerRow is how many keys were examined for a row. Where no rows came back it
-// is what was examined for nothing.
-func (e *Explained) KeysPerRow() float64 { return float64(e.Keys) / float64(max(e.Rows, 1)) }
+// KeysPerRow is how many keys were examined for a row. Where no rows came back it is
+// what was examined for a page of nothing.
+func (e *Explained) KeysPerRow() float64 {
+	if e.Rows == 0 {
+		return e.KeysPerRequest()
+	}
+	return float64(e.Keys) / float64(e.Rows)
+}
 
 // KeysPerRequest is how many keys were examined for a page.
 func (e *Explained) KeysPerRequest() float64 {
