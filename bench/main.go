@@ -2,6 +2,7 @@
 // what it costs, and whether it keeps its promises when it is killed.
 //
 //	go run ./bench run      the workloads, beside the limits of the machine
+//	go run ./bench query    shapes of queries by size, and what indexes cost
 //	go run ./bench load     a million entities: memory and disk
 //	go run ./bench cities   a real data set, paged while others write, restarted
 //	go run ./bench kill     kill -9 under load, then every acknowledged write
@@ -41,6 +42,6 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	c.AddCommand(runCommand(), loadCommand(), citiesCommand(), killCommand(), damageCommand(), soakCommand(), failoverCommand(), limitCommand())
+	c.AddCommand(runCommand(), queryCommand(), loadCommand(), citiesCommand(), killCommand(), damageCommand(), soakCommand(), failoverCommand(), limitCommand())
 	return c
 }

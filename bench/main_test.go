@@ -150,6 +150,43 @@ func TestRunMeasuresEveryWorkloadAndItsLimit(t *testing.T) {
 	}
 }
 
+// The fake knows no queries and answers all with the newest entities, which is right for
+// some shapes only.
+func TestQueryMeasuresShapesAndNoticesWrongAnswers(t *testing.T) {
+	dir := t.TempDir()
+	svg, file := filepath.Join(dir, "plot.svg"), filepath.Join(dir, "report.json")
+	query := func(shapes string) (string, error) {
+		return bench(t, fake.None, "query", "--connections", "1,2", "--duration", "20ms", "--warm-up", "2ms", "--entities", "1500", "--sizes", "1000",
+			"--places", "0", "--explains", "2", "--writes", "200", "--settle", "0", "--shapes", shapes, "--svg", svg, "--json", file)
+	}
+	if _, err := query("equality of a unique name"); err == nil {
+		t.Fatal("wrong answers were not noticed")
+	}
+	out, err := query("first page of 10,GET by uuid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r report.Queries
+	if err := json.Unmarshal(encoded, &r); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Rows) != 3*3 || len(r.Bare) != 2*4 || len(r.Writes) != 4 {
+		t.Errorf("%d rows, %d limits, %d writes", len(r.Rows), len(r.Bare), len(r.Writes))
+	}
+	for _, row := range r.Rows {
+		if row.Succeeded == 0 || len(row.Errors) > 0 || row.RowsRate <= 0 || row.Ratio <= 0 || !strings.Contains(out, row.Workload) {
+			t.Errorf("%+v", row)
+		}
+	}
+	if plot, err := os.ReadFile(svg); err != nil || !bytes.HasPrefix(plot, []byte("<svg")) {
+		t.Errorf("plot: %v, %.100q", err, plot)
+	}
+}
+
 func TestRunMeasuresSeveralNodesBesideOne(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.json")
 	out, err := bench(t, fake.Strict, "run", "--nodes", "3", "--connections", "2", "--operations", "40", "--warm-up", "0s",

@@ -18,10 +18,11 @@ import (
 
 // Server is a fake server.
 type Server struct {
-	store *store
-	http  *fasthttp.Server
-	reads int // of single entities
-	keyed int // writes with an idempotency key
+	store   *store
+	http    *fasthttp.Server
+	reads   int // of single entities
+	indexes int // declared last
+	keyed   int // writes with an idempotency key
 }
 
 // Open makes a server whose journal is in dir; an empty dir keeps nothing.
@@ -115,6 +116,8 @@ func (s *Server) route(rc *fasthttp.RequestCtx) {
 		s.post(rc, path[1]+"/"+path[2])
 	case len(path) == 3 && method == "GET":
 		s.list(rc, path[1]+"/"+path[2])
+	case len(path) == 4 && path[3] == "_settings":
+		s.settings(rc)
 	case len(path) == 4:
 		s.single(rc, method, path[1]+"/"+path[2], path[3])
 	default:
@@ -200,6 +203,22 @@ func (s *Server) post(rc *fasthttp.RequestCtx, collection string) {
 		made = append(made, e)
 	}
 	reply(rc, entities(made)+`,"errors":[`+strings.Join(faults, ",")+`]`)
+}
+
+// settings takes any and keeps how many indexes are declared: all are ready at once.
+func (s *Server) settings(rc *fasthttp.RequestCtx) {
+	var declared struct {
+		Indexes [][]string `json:"indexes"`
+	}
+	if rc.IsPost() {
+		if err := json.Unmarshal(rc.PostBody(), &declared); err != nil {
+			refuse(rc, 400, "json_parse")
+			return
+		}
+		s.indexes = len(declared.Indexes)
+	}
+	ready := strings.TrimSuffix(strings.Repeat(`{"state":"ready"},`, s.indexes), ",")
+	reply(rc, `"data":{"fields":"all","indexes":[`+ready+`]}`)
 }
 
 func (s *Server) list(rc *fasthttp.RequestCtx, collection string) {

@@ -210,3 +210,12 @@ func TestCheckTellsCleanFromDamaged(t *testing.T) {
 		t.Error("a check that did not run has a report")
 	}
 }
+
+func TestWrittenBytesAreFound(t *testing.T) {
+	if n := parseWritten([]byte("rchar: 1\nwrite_bytes: 4096\ncancelled_write_bytes: 7\n")); n != 4096 {
+		t.Errorf("%d bytes, want 4096", n)
+	}
+	if n := parseWritten([]byte("rchar: 1\n")); n != -1 {
+		t.Errorf("%d bytes of a file that does not say", n)
+	}
+}

@@ -28,12 +28,13 @@ type Usage struct {
 	ResidentBytes int64
 	PeakBytes     int64   // largest ResidentBytes so far
 	Mallocs       float64 // heap objects allocated; negative if the process does not say
+	WrittenBytes  int64   // sent to block devices; negative if the system does not say
 }
 
 // Read takes the usage of a process from /proc, and its allocation counter
 // from metricsURL (path on addr) unless that is empty.
 func Read(pid int, addr, metricsPath string) (Usage, error) {
-	u := Usage{Mallocs: -1}
+	u := Usage{Mallocs: -1, WrittenBytes: -1}
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return u, fmt.Errorf("read usage: %w", err)
@@ -46,6 +47,9 @@ func Read(pid int, addr, metricsPath string) (Usage, error) {
 		return u, fmt.Errorf("read usage: %w", err)
 	}
 	u.ResidentBytes, u.PeakBytes = parseKiB(status, "VmRSS:"), parseKiB(status, "VmHWM:")
+	if io, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid)); err == nil { // some systems refuse it
+		u.WrittenBytes = parseWritten(io)
+	}
 	if metricsPath != "" {
 		u.Mallocs = readMallocs(addr, metricsPath)
 	}
@@ -82,6 +86,18 @@ func parseKiB(status []byte, key string) int64 {
 		}
 	}
 	return 0
+}
+
+// parseWritten finds write_bytes, or answers -1.
+func parseWritten(io []byte) int64 {
+	for line := range bytes.Lines(io) {
+		if v, ok := bytes.CutPrefix(line, []byte("write_bytes:")); ok {
+			if n, err := strconv.ParseInt(string(bytes.TrimSpace(v)), 10, 64); err == nil {
+				return n
+			}
+		}
+	}
+	return -1
 }
 
 // readMallocs reads the counter from a Prometheus text page, or answers -1.

@@ -144,6 +144,10 @@ type Filling struct {
 	Batch       int // entities a request; 1 sends objects instead of arrays
 	Timeout     time.Duration
 	Progress    func(stored int) // called now and then, by several goroutines; may be nil
+
+	// Append appends the JSON of an entity by its number; nil: that of data.AppendEntity
+	// with Prefix and Seed.
+	Append func(dst []byte, n uint64) []byte
 }
 
 // Fill stores generated entities. Those already there by name are left alone.
@@ -173,6 +177,10 @@ func (f Filling) work(ctx context.Context, t client.Target, next, stored *atomic
 	c := client.NewConn(t.Addr, f.Timeout)
 	defer c.Close() //nolint:errcheck // nothing is pending on it
 	path := t.Path(f.Collection)
+	add := f.Append
+	if add == nil {
+		add = func(dst []byte, n uint64) []byte { return data.AppendEntity(dst, f.Prefix, f.Seed, n) }
+	}
 	var body, request []byte
 	for ctx.Err() == nil {
 		last := int(next.Add(int64(f.Batch)))
@@ -189,7 +197,7 @@ func (f Filling) work(ctx context.Context, t client.Target, next, stored *atomic
 			if n > first {
 				body = append(body, ',')
 			}
-			body = data.AppendEntity(body, f.Prefix, f.Seed, uint64(f.First+n))
+			body = add(body, uint64(f.First+n))
 		}
 		if f.Batch > 1 {
 			body = append(body, ']')
