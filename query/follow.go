@@ -15,6 +15,7 @@ type follower struct {
 	in     *set // only these entities; nil: all
 	filter bool
 	tries  int
+	misses int // steps that may yet meet none of in
 
 	items   []item       // found
 	pending []entity.Seq // next in order, not looked at yet
@@ -24,12 +25,13 @@ type follower struct {
 }
 
 // follow emits what matches in the order of a walk. in are the only entities that can, if
-// it is not nil. It returns false if it gave up after so many tries, and emitted nothing.
+// it is not nil. It returns false if it gave up after so many tries, or when it would have
+// been cheaper to fetch all of in, and emitted nothing.
 func (p *planner) follow(w *ordered, in *set, tries int) bool {
 	s := p.s
 	f := &follower{p: p, w: w, in: in, filter: len(w.rest) > 0, tries: tries}
 	if in != nil {
-		f.filter = in.loose
+		f.filter, f.misses = in.loose, stepsOfAFetch*len(in.ranks)
 	}
 	f.resumed = s.after != nil && w.inGroup != asWanted
 	if s.req.Limit > 0 {
@@ -74,7 +76,9 @@ func (f *follower) enough() bool { return len(f.items) > f.p.s.req.Limit }
 func (f *follower) add(seq entity.Seq) bool {
 	if f.in != nil {
 		if _, found := slices.BinarySearch(f.in.ranks, f.p.s.order.rank(seq)); !found {
-			return true
+			f.misses--
+			f.gaveUp = f.misses < 0
+			return !f.gaveUp
 		}
 	}
 	if f.w.inGroup != asWanted {

@@ -70,9 +70,8 @@ func (p *planner) race(factors []*term) {
 			return false
 		}
 		done = true
-		if w := p.bestWalk(); w != nil && !p.fewEnough(found) {
-			p.follow(w, p.refine(found, factors, at), unlimited)
-		} else if s.err == nil {
+		w := p.bestWalk()
+		if w == nil || p.fewEnough(found) || !p.follow(w, p.refine(found, factors, at), unlimited) && s.err == nil {
 			p.topOf(found)
 		}
 		return true
@@ -96,11 +95,14 @@ func (p *planner) walkTries() int {
 	return int(n/10) * p.s.tune.patience
 }
 
+// stepsOfAFetch is how many steps of a walk cost about as much as to fetch an entity.
+const stepsOfAFetch = 20
+
 // fewEnough reports whether it is cheaper to fetch all of a set than to walk until enough
-// of it is met. A fetch costs about twenty steps of a walk.
+// of it is met, if it lies evenly in the order. If it does not, the walk gives up in time.
 func (p *planner) fewEnough(found *set) bool {
 	m, n := uint64(len(found.ranks)), p.c.entities()
-	return 20*m*m <= uint64(p.s.req.Limit+1)*n
+	return stepsOfAFetch*m*m <= uint64(p.s.req.Limit+1)*n
 }
 
 // refine drops from the set of one of the factors what streams of the others say is not
