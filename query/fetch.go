@@ -84,8 +84,9 @@ func (s *search) emitSome(items []item) bool {
 
 // row fetches the entity of an item.
 func (s *search) row(it *item) (Row, bool) {
-	e, ok := s.fetch(it.end)
+	e, ok := s.get(it.end)
 	if !ok {
+		s.fail(fault.New(fault.Corrupt, "entity %d of collection %d is gone", it.end.Seq, it.end.Collection))
 		return Row{}, false
 	}
 	row := Row{Collection: it.end.Collection, Entity: e, Distance: NoDistance, Eseq: it.eseq}
