@@ -369,7 +369,7 @@ func TestKillNoticesBrokenPromises(t *testing.T) {
 }
 
 func TestDamageSeesARefusal(t *testing.T) {
-	out, _ := bench(t, fake.None, "damage", "--trials", "6", "--connections", "4", "--write", "50ms", "--seed", "1") // a lucky flip may be served: the journal has no checksums
+	out, _ := bench(t, fake.None, "damage", "--trials", "6", "--connections", "4", "--write", "50ms", "--seed", "1") // a cut is served: the journal does not know where it ended
 	if !strings.Contains(out, refusedStart) {
 		t.Errorf("printed:\n%s", out)
 	}

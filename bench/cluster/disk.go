@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -14,6 +15,9 @@ const diskSize = 4 << 30
 
 // diskTimeout bounds what is done to a disk.
 const diskTimeout = 20 * time.Second
+
+// ErrNoDisk marks faults of disks asked of a cluster whose nodes have none of their own.
+var ErrNoDisk = errors.New("no disk of its own")
 
 // openDisks gives each node a disk of its own.
 func (c *Cluster) openDisks(ctx context.Context) error {
@@ -30,7 +34,7 @@ func (c *Cluster) openDisks(ctx context.Context) error {
 func (c *Cluster) onDisk(i int, do func(context.Context, *disk.Disk) error) error {
 	d := c.nodes[i].disk
 	if d == nil {
-		return fmt.Errorf("node %d has no disk of its own", i)
+		return fmt.Errorf("node %d: %w", i, ErrNoDisk)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), diskTimeout)
 	defer cancel()

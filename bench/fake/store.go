@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"slices"
 	"strings"
@@ -98,8 +99,8 @@ func openStore(path string, fault Fault) (*store, error) {
 // replay applies the journal; a damaged one is an error.
 func (s *store) replay(journal []byte) error {
 	for line := range bytes.Lines(journal) {
-		var c change
-		if err := json.Unmarshal(line, &c); err != nil && s.fault == Torn {
+		c, err := parseLine(line)
+		if err != nil && s.fault == Torn {
 			return nil
 		} else if err != nil {
 			return fmt.Errorf("journal: %w", err)
@@ -107,6 +108,25 @@ func (s *store) replay(journal []byte) error {
 		s.apply(c)
 	}
 	return nil
+}
+
+// appendLine appends a line of the journal: CRC-32 of the change in hex, and the change
+// as JSON.
+func appendLine(dst []byte, c *change) ([]byte, error) {
+	encoded, err := json.Marshal(c)
+	if err != nil {
+		return dst, err
+	}
+	dst = fmt.Appendf(dst, "%08x ", crc32.ChecksumIEEE(encoded))
+	return append(append(dst, encoded...), '\n'), nil
+}
+
+func parseLine(line []byte) (c change, err error) {
+	sum, encoded, ok := bytes.Cut(bytes.TrimSuffix(line, []byte{'\n'}), []byte{' '})
+	if !ok || string(sum) != fmt.Sprintf("%08x", crc32.ChecksumIEEE(encoded)) {
+		return c, errors.New("a line is damaged")
+	}
+	return c, json.Unmarshal(encoded, &c)
 }
 
 func text(raw json.RawMessage) string {
@@ -171,11 +191,11 @@ func (s *store) commit(c change) error {
 		line.Body["twin"] = json.RawMessage("0")
 	}
 	if s.journal != nil && (!struck || s.fault != Lose) {
-		encoded, err := json.Marshal(line)
+		encoded, err := appendLine(nil, &line)
 		if err != nil {
 			return err
 		}
-		if _, err := s.journal.Write(append(encoded, '\n')); err != nil {
+		if _, err := s.journal.Write(encoded); err != nil {
 			return err
 		}
 	}
