@@ -84,6 +84,9 @@ var stepParams = []string{"ql", "q", "query", "limit", "cursor", "reversed", "fi
 
 // cutMatrix takes the matrix parameters off a segment: "likes;limit=5".
 func cutMatrix(segment string) (string, []param) {
+	if strings.IndexByte(segment, ';') < 0 {
+		return segment, nil
+	}
 	var own []param
 	for {
 		at, name := -1, ""

@@ -104,8 +104,8 @@ func (c *call) relation(v *storage.View, source *schema.Type, segments []string)
 
 // targets reads what follows a verb: a UUID, a type, or a type and an entity of it.
 func (c *call) targets(v *storage.View, r relation, segments []string) (relation, []string, error) {
-	if r.verb != "" && len(r.verb) > maxVerb {
-		return r, nil, fault.New(fault.IllegalArgument, "a verb has at most %d bytes", maxVerb)
+	if len(r.verb) > maxVerb || r.verb != strings.TrimSpace(r.verb) {
+		return r, nil, fault.New(fault.IllegalArgument, "a verb has at most %d bytes, and no white space around it", maxVerb)
 	}
 	if len(segments) == 0 {
 		return r, nil, nil

@@ -62,8 +62,11 @@ func (c *call) settingsOf() (op command.PutSettings, err error) {
 	if err != nil {
 		return op, err
 	}
-	if text == nil {
+	switch {
+	case text == nil:
 		return op, fault.New(fault.NullArgument, "settings are required")
+	case text[skipSpace(text, 0)] != '{':
+		return op, fault.New(fault.JSONMapping, "settings must be a JSON object")
 	}
 	var body struct {
 		Fields              *json.RawMessage `json:"fields"`

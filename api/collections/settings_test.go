@@ -73,6 +73,9 @@ func TestSettings(t *testing.T) {
 	} {
 		r.fails("POST", "/battles/_settings", body, 400, code)
 	}
+	for _, body := range []string{"null", "[]", "5"} { // it must not drop what is there
+		r.fails("POST", "/battles/_settings", body, 400, "json_mapping")
+	}
 	r.as("").fails("POST", "/battles/_settings", `{"fields":"none"}`, 401, "unauthorized")
 }
 

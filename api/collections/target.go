@@ -1,7 +1,6 @@
 package collections
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/trellisdb/trellis/api/auth"
@@ -15,6 +14,7 @@ import (
 // target finds what a path segment names: a UUID, or the alias values an entity
 // may have. "me" is the caller.
 func (c *call) target(segment string) (command.Target, error) {
+	segment, _ = cutMatrix(segment)
 	if c.isMe(segment) {
 		p := c.req.Principal
 		if p.Kind != auth.AppUser {
@@ -92,68 +92,6 @@ func (c *call) missing() error {
 		return notFound()
 	}
 	return fault.New(fault.EntityNotFound, "Cannot find entity in collection %s: %s", c.typ.Collection, c.req.Segments()[1])
-}
-
-// authorize checks the caller's permission on the path as typed and, if that
-// grants nothing, on its equivalent spellings: the entity by its UUID and by
-// each of its names. A caller without permission does not learn whether the
-// entity exists.
-func (c *call) authorize() error {
-	op := auth.OpOf(c.req.Method())
-	segments := plain(c.req.Segments())
-	if len(c.own) > 0 && len(segments) > 1 { // what is asked for are the relations of all that are selected
-		segments = slices.Insert(slices.Clone(segments), 1, "all")
-	}
-	refused := c.req.Access.Check(op, segments)
-	if refused == nil || len(segments) < 2 || len(c.own) > 0 {
-		return refused
-	}
-	t, err := c.target(segments[1])
-	if err != nil {
-		return refused
-	}
-	e, found, err := c.lookup(&t)
-	if err != nil {
-		return err
-	}
-	if !found {
-		return refused
-	}
-	if c.req.Access.May(op, c.spellings(&e)...) {
-		return nil
-	}
-	return refused
-}
-
-// plain is a path without the parameters in its segments.
-func plain(segments []string) []string {
-	for i, segment := range segments {
-		if !strings.Contains(segment, ";") {
-			continue
-		}
-		cut := slices.Clone(segments)
-		for j := i; j < len(cut); j++ {
-			cut[j], _ = cutMatrix(cut[j])
-		}
-		return cut
-	}
-	return segments
-}
-
-// spellings are the equivalent paths of one that names e in its second segment.
-func (c *call) spellings(e *entity.Entity) [][]string {
-	segments := plain(c.req.Segments())
-	names := []string{e.ID.String()}
-	for _, property := range c.typ.Aliases {
-		if s, ok := stringProperty(e.JSON, property); ok {
-			names = append(names, s)
-		}
-	}
-	paths := make([][]string, len(names))
-	for i, name := range names {
-		paths[i] = append([]string{segments[0], name}, segments[2:]...)
-	}
-	return paths
 }
 
 // stringProperty returns a string property of stored JSON.
