@@ -1,6 +1,7 @@
 package query
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/trellisdb/trellis/storage"
@@ -123,7 +124,7 @@ func (f *follower) flush() bool {
 func (f *follower) matching(seqs []entity.Seq) []entity.Seq {
 	s := f.p.s
 	sorted := slices.Clone(seqs)
-	slices.SortFunc(sorted, func(a, b entity.Seq) int { return -compareSeq(a, b) })
+	slices.SortFunc(sorted, func(a, b entity.Seq) int { return -cmp.Compare(a, b) })
 	matched := make(map[entity.Seq]bool, len(sorted))
 	for _, seq := range sorted {
 		f.tries--
@@ -136,16 +137,6 @@ func (f *follower) matching(seqs []entity.Seq) []entity.Seq {
 		}
 	}
 	return slices.DeleteFunc(seqs, func(seq entity.Seq) bool { return !matched[seq] })
-}
-
-func compareSeq(a, b entity.Seq) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // close sorts the group that has come to its end. It returns false when no more is wanted.
@@ -166,9 +157,9 @@ func (f *follower) close() bool {
 		}
 		if resumed {
 			last := o.seq(f.p.s.after.rank)
-			group = slices.DeleteFunc(group, func(seq entity.Seq) bool { return sign*compareSeq(seq, last) <= 0 })
+			group = slices.DeleteFunc(group, func(seq entity.Seq) bool { return sign*cmp.Compare(seq, last) <= 0 })
 		}
-		slices.SortFunc(group, func(a, b entity.Seq) int { return sign * compareSeq(a, b) })
+		slices.SortFunc(group, func(a, b entity.Seq) int { return sign * cmp.Compare(a, b) })
 	}
 	for _, seq := range group {
 		f.pending = append(f.pending, seq)
@@ -184,7 +175,7 @@ func (f *follower) place(group []entity.Seq) bool {
 	p := f.p
 	best := p.s.newTop()
 	best.limit -= len(f.items)
-	slices.SortFunc(group, func(a, b entity.Seq) int { return -compareSeq(a, b) })
+	slices.SortFunc(group, func(a, b entity.Seq) int { return -cmp.Compare(a, b) })
 	for _, seq := range group {
 		end := entity.End{Collection: p.s.req.From.ID, Seq: seq}
 		e, ok := p.s.fetch(end)

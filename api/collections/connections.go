@@ -149,22 +149,8 @@ func (c *call) connected(v *storage.View, o *owner, r *relation) (row query.Row,
 	if err != nil || !found {
 		return row, false, err
 	}
-	verbs, err := c.verbsOf(v, o, r)
-	if err != nil {
-		return row, false, err
-	}
-	far := entity.End{Collection: row.Collection, Seq: row.Entity.Seq}
-	for _, verb := range verbs {
-		source, target := o.end, far
-		if r.direction == keys.Inbound {
-			source, target = far, o.end
-		}
-		_, ok, err := storage.Connected(v, c.req.App.Number, source, verb, target)
-		if err != nil || ok {
-			return row, ok, err
-		}
-	}
-	return row, false, nil
+	eseq, err := c.eseqOf(v, o, r, &row)
+	return row, eseq != 0, err
 }
 
 // lookUp finds the entity that a step names, connected or not.

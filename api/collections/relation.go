@@ -110,12 +110,7 @@ func (c *call) targets(v *storage.View, r relation, segments []string) (relation
 	if len(segments) == 0 {
 		return r, nil, nil
 	}
-	if id, ok := entity.ParseID(segments[0]); ok {
-		r.target = &command.Target{ID: id}
-		return r, segments[1:], nil
-	}
-	if every, own, err := c.selection(segments[0]); err != nil || every {
-		r.every, r.own = true, append(own, r.own...)
+	if done, err := c.chosen(&r, segments[0]); done || err != nil {
 		return r, segments[1:], err
 	}
 	name, own := cutMatrix(segments[0])
@@ -141,6 +136,20 @@ func (c *call) targets(v *storage.View, r relation, segments []string) (relation
 	return c.entityOf(v, r, segments[1:])
 }
 
+// chosen reads a segment that names an entity by its UUID, or selects several; done is
+// false if it does neither.
+func (c *call) chosen(r *relation, segment string) (done bool, err error) {
+	if id, ok := entity.ParseID(segment); ok {
+		r.target = &command.Target{ID: id}
+		return true, nil
+	}
+	every, own, err := c.selection(segment)
+	if every {
+		r.every, r.own = true, append(own, r.own...)
+	}
+	return every, err
+}
+
 // userCalled returns the type of users if there is one of this name: documents of old
 // show "following/barney" (spec connections section 1).
 func (c *call) userCalled(v *storage.View, name string) (*schema.Type, bool, error) {
@@ -161,12 +170,7 @@ func (c *call) entityOf(v *storage.View, r relation, segments []string) (relatio
 	if len(segments) == 0 {
 		return r, nil, nil
 	}
-	if id, ok := entity.ParseID(segments[0]); ok {
-		r.target = &command.Target{ID: id}
-		return r, segments[1:], nil
-	}
-	if every, own, err := c.selection(segments[0]); err != nil || every {
-		r.every, r.own = true, append(own, r.own...)
+	if done, err := c.chosen(&r, segments[0]); done || err != nil {
 		return r, segments[1:], err
 	}
 	if r.typ == nil {
