@@ -143,9 +143,6 @@ func (s *Server) serve(fh *fasthttp.RequestCtx) {
 		wire.Fail(fh, fault.New(fault.BadRequest, "headers leave it open where the request ends"))
 	case len(fh.Request.Header.RequestURI()) > s.cfg.URIBytes:
 		wire.Fail(fh, fault.New(fault.URITooLong, "path and query are longer than %d bytes", s.cfg.URIBytes))
-	case fh.IsOptions() && fh.Request.Header.ContentLength() != 0 && fh.RequestBodyStream() != nil:
-		wire.Preflight(fh)
-		fh.Response.Header.SetConnectionClose() // nobody reads the body
 	case fh.IsOptions():
 		wire.Preflight(fh)
 	default:

@@ -24,6 +24,7 @@ import (
 	"github.com/trellisdb/trellis/api/collections"
 	"github.com/trellisdb/trellis/api/directory"
 	"github.com/trellisdb/trellis/api/management"
+	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/node"
 	"github.com/trellisdb/trellis/query"
 	"github.com/trellisdb/trellis/query/cursor"
@@ -161,7 +162,7 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 	transport := &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}
 	s.client = &http.Client{Transport: transport, Timeout: time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	done := make(chan error, 1)
-	go func() { done <- server.Serve(ln) }()
+	go func() { done <- server.Serve(wire.Linger(ln)) }()
 	s.onClose(func() error {
 		transport.CloseIdleConnections()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

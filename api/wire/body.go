@@ -327,7 +327,7 @@ func (r *Request) finishBody(discard int64) {
 	}
 	n, err := io.Copy(io.Discard, io.LimitReader(stream, discard+1))
 	if err != nil || n > discard {
-		r.fh.Response.Header.SetConnectionClose()
+		closeUnread(r.fh)
 	}
 }
 

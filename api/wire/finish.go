@@ -218,9 +218,13 @@ func originOf(referer []byte) []byte {
 	return referer
 }
 
-// Preflight answers an OPTIONS request: nothing but the CORS headers.
+// Preflight answers an OPTIONS request: nothing but the CORS headers. A body is
+// not read, and the connection closes after it.
 func Preflight(fh *fasthttp.RequestCtx) {
 	cors(fh)
+	if fh.Request.Header.ContentLength() != 0 && fh.RequestBodyStream() != nil {
+		closeUnread(fh)
+	}
 	fh.Response.Header.Set("Access-Control-Max-Age", "86400")
 	fh.Response.Header.SetNoDefaultContentType(true)
 }
@@ -237,7 +241,7 @@ func Fail(fh *fasthttp.RequestCtx, err error) {
 	}
 	fh.Response.Header.SetContentType(jsonType)
 	fh.Response.SetBody(appendProblem(nil, &p, time.Now().UnixMilli(), 0))
-	fh.Response.Header.SetConnectionClose()
+	closeUnread(fh)
 }
 
 // FailUncaught answers a request whose handler panicked.

@@ -23,6 +23,7 @@ import (
 	"github.com/trellisdb/trellis/api/collections"
 	"github.com/trellisdb/trellis/api/directory"
 	"github.com/trellisdb/trellis/api/management"
+	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/node"
 	"github.com/trellisdb/trellis/node/peer"
 	"github.com/trellisdb/trellis/query"
@@ -79,7 +80,7 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 	if err != nil {
 		return fmt.Errorf("listen for the API: %w", err)
 	}
-	if listener, err = cfg.secured(listener); err != nil {
+	if listener, err = cfg.secured(wire.Linger(listener)); err != nil {
 		return err
 	}
 	ac := api.DefaultConfig()
