@@ -61,7 +61,7 @@ func (n *Node) host(ctx context.Context) {
 	var seen uint64
 	var last time.Time
 	for {
-		version := n.hosted(entity.System).machine.Version(entity.Management)
+		version := n.hosted(entity.System).machine.Version(entity.Management).Principals
 		if version != seen || time.Since(last) >= hostRound {
 			seen, last = version, time.Now()
 			if _, protocol, err := n.table(); err == nil {

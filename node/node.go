@@ -372,13 +372,13 @@ func (n *Node) StaleView(ctx context.Context, app entity.AppID) (*storage.View, 
 	return view, age, err
 }
 
-// Version grows after every committed change of the principals or the registry
-// of app that a read within ctx would see: what was resolved from them is valid
-// while it stays the same. Faults: those of View.
-func (n *Node) Version(ctx context.Context, app entity.AppID) (uint64, error) {
+// Version is the version of app that a read within ctx would see: what was resolved
+// from its principals, permissions or registry is valid while the part of it that
+// says so stays the same. Faults: those of View.
+func (n *Node) Version(ctx context.Context, app entity.AppID) (entity.Version, error) {
 	g, err := n.replicaOf(ctx, app)
 	if err != nil {
-		return 0, err
+		return entity.Version{}, err
 	}
 	return g.machine.Version(app), nil
 }

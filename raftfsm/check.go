@@ -191,6 +191,8 @@ func (c *checker) visit(k, v []byte) error {
 			c.problem(k, "damaged token record")
 		}
 		return nil
+	case keys.KindGrant:
+		return c.grant(k, v)
 	case keys.KindLink:
 		return c.link(k)
 	case keys.KindRoute:

@@ -22,7 +22,21 @@ func (c *checker) credential(k, v []byte) error {
 		c.problem(k, "damaged credential record")
 		return nil
 	}
-	owner := entity.ID(k[9:25])
+	return c.owner(k, entity.ID(k[9:25]))
+}
+
+// grant checks that a permission has an owner in some collection.
+func (c *checker) grant(k, v []byte) error {
+	owner, _, ok := keys.DecodeGrant(k)
+	if !ok || len(v) != 0 {
+		c.problem(k, "damaged permission")
+		return nil
+	}
+	return c.owner(k, owner)
+}
+
+// owner reports a key of an entity that is in no collection of the application.
+func (c *checker) owner(k []byte, owner entity.ID) error {
 	c.key = keys.AppendName(c.key[:0], c.view.Partition(), c.app, 0, "")
 	raw, ok, err := c.get(c.key)
 	if err != nil {

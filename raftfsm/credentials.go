@@ -12,9 +12,8 @@ import (
 	"github.com/trellisdb/trellis/storage/keys"
 )
 
-// credentialKinds are the kinds there are. An entity takes all of them with it
-// when it is deleted.
-var credentialKinds = [...]byte{entity.CredentialPassword, entity.CredentialSecret}
+// credentialKinds are the kinds there are.
+var credentialKinds = [...]byte{entity.CredentialPassword, entity.CredentialSecret, entity.CredentialPin, entity.CredentialHistory}
 
 func credentialKind(kind byte) error {
 	if !slices.Contains(credentialKinds[:], kind) {
@@ -29,8 +28,9 @@ func (m *Machine) putCredential(app entity.AppID, owner entity.ID, kind byte, c 
 	m.batch.Set(m.key, m.value)
 }
 
-// removeCredentials removes all credentials of an owner.
-func (m *Machine) removeCredentials(c *collection, owner entity.ID) error {
+// removeHeld removes what an entity that is deleted holds besides its properties:
+// credentials and permissions.
+func (m *Machine) removeHeld(c *collection, owner entity.ID) error {
 	for _, kind := range credentialKinds {
 		m.key = keys.AppendCredential(m.key[:0], c.Partition, c.App, owner, kind)
 		if _, ok, err := m.get(m.key); err != nil {
@@ -39,7 +39,7 @@ func (m *Machine) removeCredentials(c *collection, owner entity.ID) error {
 			m.batch.Delete(m.key)
 		}
 	}
-	return nil
+	return m.removeGrants(c, owner)
 }
 
 func (m *Machine) setCredential(cmd *command.Command, op *command.SetCredential) (result, error) {

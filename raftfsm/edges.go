@@ -123,6 +123,7 @@ func (m *Machine) connect(cmd *command.Command, op *command.Connect) (result, er
 	if err != nil {
 		return result{}, err
 	}
+	m.regroup(cmd.App, verb.name)
 	// Nothing is refused from here on.
 	if !known {
 		m.enrollVerb(cmd.App, verb)
@@ -244,7 +245,15 @@ func (m *Machine) disconnect(cmd *command.Command, op *command.Disconnect) (resu
 	if len(res.Entities) == 0 {
 		return result{}, noTarget()
 	}
+	m.regroup(cmd.App, verb.name)
 	return res, m.reflag(cmd.App, &res)
+}
+
+// regroup notes that edges of a verb change, which may be those of memberships.
+func (m *Machine) regroup(app entity.AppID, verb string) {
+	if entity.ReservedVerb(verb) {
+		m.touched = append(m.touched, app)
+	}
 }
 
 // reflag makes the entities of a result say whether they have edges now: each of

@@ -447,7 +447,7 @@ func (m *Machine) deleteEntity(cmd *command.Command, op *command.DeleteEntity) (
 	if err := m.remove(c, &e); err != nil {
 		return result{}, err
 	}
-	if err := m.removeCredentials(c, e.ID); err != nil {
+	if err := m.removeHeld(c, e.ID); err != nil {
 		return result{}, err
 	}
 	if e.HasOut || e.HasIn {

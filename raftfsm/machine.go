@@ -54,20 +54,21 @@ type Machine struct {
 	maxApply int
 
 	// Reused from command to command.
-	decoder command.Decoder
-	cmds    []command.Command
-	merger  merger
-	before  index.Set
-	drafts  []draft
-	key     []byte
-	value   []byte
-	where   []entity.CollectionID
-	stored  []byte         // record of the entity a command changes
-	touched []entity.AppID // applications whose principals or registry the batch changes
-	tasked  bool           // the batch changes tasks
+	decoder   command.Decoder
+	cmds      []command.Command
+	merger    merger
+	before    index.Set
+	drafts    []draft
+	key       []byte
+	value     []byte
+	where     []entity.CollectionID
+	stored    []byte         // record of the entity a command changes
+	touched   []entity.AppID // applications whose principals or registry the batch changes
+	regranted []entity.AppID // applications whose permissions the batch changes
+	tasked    bool           // the batch changes tasks
 
 	applied  progress
-	versions [versionSlots]atomic.Uint64
+	versions [versionSlots]struct{ principals, grants atomic.Uint64 }
 }
 
 // versionSlots is how many counters the applications of a partition share.
@@ -132,7 +133,7 @@ func (m *Machine) ApplyBatch(entries []*raft.Log) []any {
 	if m.dead {
 		return responses
 	}
-	m.touched, m.tasked = m.touched[:0], false
+	m.touched, m.regranted, m.tasked = m.touched[:0], m.regranted[:0], false
 	before := m.last
 	for i, entry := range entries {
 		if entry.Index <= m.last {
@@ -163,7 +164,10 @@ func (m *Machine) ApplyBatch(entries []*raft.Log) []any {
 		return m.halt(len(entries), fmt.Errorf("partition %d: commit up to log entry %d: %w", m.cfg.Partition, m.last, err))
 	}
 	for _, app := range m.touched {
-		m.versions[app%versionSlots].Add(1)
+		m.versions[app%versionSlots].principals.Add(1)
+	}
+	for _, app := range m.regranted {
+		m.versions[app%versionSlots].grants.Add(1)
 	}
 	m.applied.reach(m.last)
 	if m.tasked && m.cfg.Tasked != nil {
@@ -342,6 +346,18 @@ func (m *Machine) dispatch(cmd *command.Command) (result, error) {
 		return m.reindexStep(cmd, &op)
 	case command.ClearStep:
 		return m.clearStep(cmd, &op)
+	case command.Together:
+		return m.together(cmd, &op)
+	case command.SetPermissions:
+		return m.setPermissions(cmd, &op)
+	case command.SeedRoles:
+		return m.seedRoles(cmd, &op)
+	case command.SetMembership:
+		return m.setMembership(cmd, &op)
+	case command.RestoreApplication:
+		return m.restoreApplication(cmd, &op)
+	case command.TouchToken:
+		return m.touchToken(cmd, &op)
 	}
 	return result{}, fmt.Errorf("no way to apply a %T", cmd.Op)
 }
@@ -353,6 +369,7 @@ func (m *Machine) belongs(cmd *command.Command) error {
 	case command.TermStart:
 		return nil
 	case command.InitCluster, command.CreateOrganization, command.CreateApplication, command.DeleteApplication,
+		command.SetMembership, command.RestoreApplication,
 		command.PutMember, command.SetMemberState, command.SetPlacements, command.SetProtocol, command.ForgetApplication:
 		if m.cfg.Partition != entity.System || cmd.App != entity.Management {
 			return refuse(fault.IllegalArgument, "only the management application does this")
@@ -373,16 +390,20 @@ func (m *Machine) belongs(cmd *command.Command) error {
 	return nil
 }
 
-// touch notes that a change of a collection may concern principals or the
-// registry.
+// touch notes that a change of a collection may concern principals, their roles, or
+// the registry.
 func (m *Machine) touch(app entity.AppID, collection string) {
-	if app == entity.Management || collection == "users" {
+	if app == entity.Management || mayHold(collection) {
 		m.touched = append(m.touched, app)
+	}
+	if collection == "roles" { // a role says how long its permissions outlast idleness
+		m.regranted = append(m.regranted, app)
 	}
 }
 
-// Version grows after every committed change of the principals of app, or of
-// the registry: credentials, revoked tokens, the collection users, and in the
-// management application everything but new tokens. What was derived from
-// these is valid while the version noted before deriving it is unchanged.
-func (m *Machine) Version(app entity.AppID) uint64 { return m.versions[app%versionSlots].Load() }
+// Version says whether what was derived from the principals of app, or from the
+// registry, is still so: see entity.Version.
+func (m *Machine) Version(app entity.AppID) entity.Version {
+	v := &m.versions[app%versionSlots]
+	return entity.Version{Principals: v.principals.Load(), Grants: v.grants.Load()}
+}

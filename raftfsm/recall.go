@@ -56,6 +56,8 @@ func (m *Machine) recall(cmd *command.Command) (command.Outcome, error) {
 // it brings, of another the given properties with its patch.
 func (m *Machine) brought(op command.Op, id entity.ID, created bool, now []byte) ([]byte, error) {
 	switch op := op.(type) {
+	case command.Together:
+		return m.brought(op.First, id, created, now)
 	case command.CreateEntities:
 		for i := range op.Items {
 			if op.Items[i].ID == id {

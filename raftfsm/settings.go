@@ -310,7 +310,7 @@ func (m *Machine) clearStep(cmd *command.Command, op *command.ClearStep) (result
 		if err := m.remove(c, e); err != nil {
 			return err
 		}
-		return m.removeCredentials(c, e.ID)
+		return m.removeHeld(c, e.ID)
 	})
 	if err == nil {
 		err = m.sever(cmd, connected)

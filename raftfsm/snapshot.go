@@ -63,7 +63,8 @@ func (m *Machine) Restore(stream io.ReadCloser) (err error) {
 		return fmt.Errorf("partition %d: reload after restore: %w", m.cfg.Partition, err)
 	}
 	for i := range m.versions {
-		m.versions[i].Add(1)
+		m.versions[i].principals.Add(1)
+		m.versions[i].grants.Add(1)
 	}
 	m.log.Info("partition restored", "partition", m.cfg.Partition, "applied", m.Applied(), "took", time.Since(start))
 	return nil

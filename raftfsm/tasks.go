@@ -257,7 +257,7 @@ func (m *Machine) forgetApplication(cmd *command.Command, op *command.ForgetAppl
 	if err := m.remove(c, &e); err != nil {
 		return result{}, err
 	}
-	if err := m.removeCredentials(c, e.ID); err != nil {
+	if err := m.removeHeld(c, e.ID); err != nil {
 		return result{}, err
 	}
 	m.unlink(keys.LinkDeletedApp, organization, e.ID)

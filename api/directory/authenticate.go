@@ -96,12 +96,12 @@ type session struct {
 func (d *Directory) token(ctx context.Context, text string) (*auth.Principal, error) {
 	now := d.millis()
 	hash := sha256.Sum256([]byte(text))
-	registry, err := d.cluster.Version(ctx, entity.Management)
+	registry, err := d.version(ctx, entity.Management)
 	if err != nil {
 		return nil, err
 	}
 	if s, at, ok := d.tokens.get(hash); ok && s.registry == registry && (s.principal.Expires == 0 || now < s.principal.Expires) {
-		version, err := d.cluster.Version(ctx, s.app)
+		version, err := d.version(ctx, s.app)
 		if err != nil {
 			return nil, err
 		}
@@ -115,7 +115,7 @@ func (d *Directory) token(ctx context.Context, text string) (*auth.Principal, er
 	}
 	var p *auth.Principal
 	var app entity.ID
-	version, err := d.cluster.Version(ctx, t.App)
+	version, err := d.version(ctx, t.App)
 	if err == nil {
 		app, err = d.applicationNumbered(ctx, t.App)
 	}
@@ -301,7 +301,7 @@ func (d *Directory) Client(ctx context.Context, id, secret string) (*auth.Princi
 }
 
 func (d *Directory) client(ctx context.Context, id, secret string, wrong error) (*auth.Principal, error) {
-	version, err := d.cluster.Version(ctx, entity.Management)
+	version, err := d.version(ctx, entity.Management)
 	if err != nil {
 		return nil, err
 	}
@@ -338,7 +338,7 @@ func (d *Directory) client(ctx context.Context, id, secret string, wrong error) 
 // basicSuperuser returns the superuser. That a password was right is
 // remembered, or every request would cost a bcrypt.
 func (d *Directory) basicSuperuser(ctx context.Context, name, password string) (*auth.Principal, error) {
-	version, err := d.cluster.Version(ctx, entity.Management)
+	version, err := d.version(ctx, entity.Management)
 	if err != nil {
 		return nil, err
 	}

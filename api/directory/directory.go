@@ -26,7 +26,7 @@ type Cluster interface {
 	// Version grows with every change of an application's principals, and for
 	// the management application with every change but a new token. It counts
 	// what a read within ctx would see.
-	Version(ctx context.Context, app entity.AppID) (uint64, error)
+	Version(ctx context.Context, app entity.AppID) (entity.Version, error)
 }
 
 // Config is how a directory works. All fields are wanted.
@@ -142,6 +142,12 @@ func (d *Directory) do(ctx context.Context, app entity.AppID, op command.Op) (co
 		return out, out.Fault
 	}
 	return out, nil
+}
+
+// version is that of the principals of an application, or of the registry.
+func (d *Directory) version(ctx context.Context, app entity.AppID) (uint64, error) {
+	v, err := d.cluster.Version(ctx, app)
+	return v.Principals, err
 }
 
 func (d *Directory) millis() int64 { return d.now().UnixMilli() }

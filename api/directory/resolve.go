@@ -18,7 +18,7 @@ type route struct{ org, app string }
 // Organization returns the organisation a path segment names, by name in any
 // case or by UUID: Management (R2) if there is none.
 func (d *Directory) Organization(ctx context.Context, segment string) (*Organization, error) {
-	version, err := d.cluster.Version(ctx, entity.Management)
+	version, err := d.version(ctx, entity.Management)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (d *Directory) ApplicationByID(ctx context.Context, id entity.ID) (*Applica
 }
 
 func (d *Directory) application(ctx context.Context, r route) (*Application, error) {
-	version, err := d.cluster.Version(ctx, entity.Management)
+	version, err := d.version(ctx, entity.Management)
 	if err != nil {
 		return nil, err
 	}

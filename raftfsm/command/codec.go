@@ -185,6 +185,18 @@ func (d *Decoder) op(kind Kind, r *reader) Op {
 		return ReindexStep{Collection: r.string(), Seqs: r.seqs()}
 	case KindClearStep:
 		return ClearStep{Collection: r.string(), Seqs: r.seqs(), Before: r.varint()}
+	case KindTogether:
+		return d.together(r)
+	case KindSetPermissions:
+		return r.setPermissions()
+	case KindSeedRoles:
+		return d.seedRoles(r)
+	case KindSetMembership:
+		return SetMembership{Organization: r.id(), Admin: r.id(), Member: r.bool()}
+	case KindRestoreApplication:
+		return r.restoreApplication()
+	case KindTouchToken:
+		return r.touchToken()
 	}
 	return nil
 }

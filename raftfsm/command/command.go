@@ -71,6 +71,12 @@ const (
 	KindReindex            Kind = 35
 	KindReindexStep        Kind = 36
 	KindClearStep          Kind = 37
+	KindTogether           Kind = 38
+	KindSetPermissions     Kind = 39
+	KindSeedRoles          Kind = 40
+	KindSetMembership      Kind = 41
+	KindRestoreApplication Kind = 42
+	KindTouchToken         Kind = 43
 )
 
 // TermStart is proposed by a new leader in each of its partitions. Once it is
@@ -95,7 +101,7 @@ type Rules struct {
 
 // Credential is a secret to be stored beside an entity.
 type Credential struct {
-	Kind  byte   // entity.CredentialPassword or entity.CredentialSecret
+	Kind  byte   // entity.CredentialPassword …
 	Value []byte // a password hash in its own text form, or a client secret
 }
 
@@ -270,7 +276,10 @@ func (SetProtocol) kind() Kind        { return KindSetProtocol }
 // is proposed only once all members of the cluster understand its version
 // (SetProtocol): a state machine that meets one it does not know ends its node.
 func (k Kind) Protocol() uint32 {
-	if k > KindExpireTokens {
+	switch {
+	case k >= KindTogether:
+		return 3
+	case k > KindExpireTokens:
 		return 2
 	}
 	return 1

@@ -17,6 +17,17 @@ const (
 	PrincipalOrgClient PrincipalKind = 4
 )
 
+// TokenPurpose says what a token is good for.
+type TokenPurpose byte
+
+// Purposes of tokens. All but TokenAccess travel in the links of mails.
+const (
+	TokenAccess        TokenPurpose = 0
+	TokenActivate      TokenPurpose = 1
+	TokenConfirm       TokenPurpose = 2
+	TokenResetPassword TokenPurpose = 3
+)
+
 // Token is a token's record. The token itself is stored nowhere: the record
 // lies under its SHA-256, in the application of its principal (app users: that
 // application; admins, clients: the management application).
@@ -30,12 +41,22 @@ type Token struct {
 	// same id has another, and is not whom the token was issued to. 0 for the
 	// other kinds.
 	Seq Seq
+
+	Purpose TokenPurpose
+	// Workflow is the organisation on whose behalf a mail with the token was sent;
+	// zero: none.
+	Workflow ID
+	// Accessed is when the token was last seen, ms since the epoch, as far as anybody
+	// asked; 0: never. Inactive is the longest time between two uses, ms.
+	Accessed, Inactive int64
 }
 
 // Kinds of credential.
 const (
 	CredentialPassword byte = 1 // hash of a password
 	CredentialSecret   byte = 2 // client secret of an organisation or application
+	CredentialPin      byte = 3 // sealed PIN of an app user
+	CredentialHistory  byte = 4 // hashes of former passwords of an admin user
 )
 
 // Credential is a secret stored beside an entity and never shown with it.
@@ -55,32 +76,57 @@ type Cluster struct {
 
 const authVersion = 1
 
+// tokenVersion is the version of token records that are more than an access
+// token's that nobody asked about; those are of version 1.
+const tokenVersion = 2
+
 // AppendToken appends the stored form: version 1 · kind 1 · principal 16 ·
-// created varint · expires varint · seq uvarint.
+// created varint · expires varint · seq uvarint, and in version 2 purpose 1 ·
+// workflow 16 · accessed varint · inactive varint.
 func AppendToken(dst []byte, t *Token) []byte {
-	dst = append(dst, authVersion, byte(t.Kind))
+	more := t.Purpose != TokenAccess || !t.Workflow.IsZero() || t.Accessed != 0 || t.Inactive != 0
+	version := byte(authVersion)
+	if more {
+		version = tokenVersion
+	}
+	dst = append(dst, version, byte(t.Kind))
 	dst = append(dst, t.Principal[:]...)
 	dst = binary.AppendVarint(dst, t.Created)
 	dst = binary.AppendVarint(dst, t.Expires)
-	return binary.AppendUvarint(dst, uint64(t.Seq))
+	dst = binary.AppendUvarint(dst, uint64(t.Seq))
+	if !more {
+		return dst
+	}
+	dst = append(append(dst, byte(t.Purpose)), t.Workflow[:]...)
+	return binary.AppendVarint(binary.AppendVarint(dst, t.Accessed), t.Inactive)
 }
 
 // DecodeToken reads what AppendToken wrote, or returns fault.Corrupt.
 func DecodeToken(b []byte) (Token, error) {
 	var t Token
-	if len(b) < 18 || b[0] != authVersion {
+	if len(b) < 18 || (b[0] != authVersion && b[0] != tokenVersion) {
 		return t, fault.New(fault.Corrupt, "token record: bad header")
 	}
+	more := b[0] == tokenVersion
 	t.Kind = PrincipalKind(b[1])
 	copy(t.Principal[:], b[2:])
 	var ok1, ok2 bool
 	t.Created, b, ok1 = varint(b[18:])
 	t.Expires, b, ok2 = varint(b)
 	seq, n := binary.Uvarint(b)
-	if !ok1 || !ok2 || n <= 0 || n != len(b) {
+	if !ok1 || !ok2 || n <= 0 {
 		return t, fault.New(fault.Corrupt, "token record: bad length")
 	}
-	t.Seq = Seq(seq)
+	t.Seq, b = Seq(seq), b[n:]
+	if more && len(b) > 17 {
+		t.Purpose = TokenPurpose(b[0])
+		copy(t.Workflow[:], b[1:])
+		t.Accessed, b, ok1 = varint(b[17:])
+		t.Inactive, b, ok2 = varint(b)
+	}
+	if !ok1 || !ok2 || len(b) != 0 {
+		return t, fault.New(fault.Corrupt, "token record: bad length")
+	}
 	return t, nil
 }
 

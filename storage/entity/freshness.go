@@ -22,3 +22,14 @@ func FreshnessOf(ctx context.Context) Freshness {
 	}
 	return Freshness{Since: time.Now()}
 }
+
+// Version counts the committed changes that concern who may do what in an
+// application. What was derived is valid while the part of the version that it
+// depends on, noted before deriving it, is unchanged.
+type Version struct {
+	// Principals grows with credentials, revoked tokens, users, groups, roles and who
+	// is in them, and in the management application with everything but new tokens.
+	Principals uint64
+	// Grants grows with the permissions of users, groups and roles, and with roles.
+	Grants uint64
+}

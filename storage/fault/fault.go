@@ -54,6 +54,7 @@ const (
 	Management                      Code = "management"
 	ApplicationExists               Code = "application_already_exists"
 	Conflict                        Code = "conflict"
+	UnableToLeave                   Code = "unable_to_leave_organization" // the last member
 
 	// Credentials.
 	Unauthorized       Code = "unauthorized"
@@ -68,6 +69,7 @@ const (
 	UnauthorizedClient Code = "unauthorized_client"
 	WrongPassword      Code = "auth_invalid_username_or_password"
 	PasswordPolicy     Code = "error_password_policy_violation"
+	PasswordReused     Code = "recently_used_password"
 
 	// The node.
 	NoQuorum   Code = "no_quorum"  // no leader or no majority; the outcome of a write may be unknown

@@ -27,6 +27,7 @@ const (
 	KindLink       = 'L' // relation · from · to → empty: memberships
 	KindCredential = 'S' // owner · kind → credential record
 	KindToken      = 'A' // SHA-256 of the token → token record
+	KindGrant      = 'g' // owner · permission → empty: what users, groups and roles may do
 	KindRoute      = 'R' // application number → partition, uuid (system partition)
 )
 
@@ -356,6 +357,26 @@ func AppendToken(dst []byte, p entity.Partition, app entity.AppID, hash [32]byte
 // TokenRange bounds all tokens of an application.
 func TokenRange(p entity.Partition, app entity.AppID) (lower, upper []byte) {
 	return rangeOf(appendApp(nil, p, app, KindToken))
+}
+
+// AppendGrant appends the key that says an owner, a user, group or role, has a
+// permission. text is the permission as it is stored and compared.
+func AppendGrant(dst []byte, p entity.Partition, app entity.AppID, owner entity.ID, text string) []byte {
+	return append(append(appendApp(dst, p, app, KindGrant), owner[:]...), text...)
+}
+
+// GrantRange bounds all permissions of an owner.
+func GrantRange(p entity.Partition, app entity.AppID, owner entity.ID) (lower, upper []byte) {
+	return rangeOf(AppendGrant(nil, p, app, owner, ""))
+}
+
+// DecodeGrant is the inverse of AppendGrant.
+func DecodeGrant(k []byte) (owner entity.ID, text string, ok bool) {
+	if len(k) <= 9+16 || k[8] != KindGrant {
+		return owner, "", false
+	}
+	copy(owner[:], k[9:])
+	return owner, string(k[9+16:]), true
 }
 
 // AppendRoute appends the key that says where an application lives.
