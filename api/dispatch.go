@@ -36,6 +36,10 @@ type Parts struct {
 	Metrics func() (contentType string, body []byte)
 	Status  func() any // the node's part of /status; may be nil
 
+	// Access is what a principal may do in an application. It fails for credentials of
+	// another one.
+	Access func(context.Context, *auth.Principal, *wire.Application) (auth.Access, error)
+
 	// Elsewhere names a node that can answer what this one could not, judging by
 	// the error; false: none. Here says before a request is looked at whether this
 	// node can answer for an application. Dial connects to the API of another
@@ -47,7 +51,7 @@ type Parts struct {
 
 func (p *Parts) check() error {
 	if p.Authenticate == nil || p.Resolve == nil || p.ResolveID == nil || p.Management == nil ||
-		p.Applications == nil || p.System == nil || p.Accounts == nil || p.Data == nil || p.Healthy == nil {
+		p.Access == nil || p.Applications == nil || p.System == nil || p.Accounts == nil || p.Data == nil || p.Healthy == nil {
 		return errors.New("api: a part of the server is missing")
 	}
 	return nil
@@ -120,7 +124,10 @@ func (s *Server) application(req *wire.Request, parts *Parts, segments []string)
 	}
 	req.App = app
 	req.SetSegments(rest)
-	access, err := req.Principal.In(app.Application)
+	access, err := parts.Access(req.Context(), req.Principal, app)
+	if err != nil && !fault.Is(err, fault.Unauthorized) && !fault.Is(err, fault.NotImplemented) {
+		return nil, err
+	}
 	if err == nil {
 		req.Access = access // else it grants nothing
 	}

@@ -106,6 +106,13 @@ func stubParts() Parts {
 			}
 			return nil, unknown
 		},
+		Access: func(_ context.Context, p *auth.Principal, _ *wire.Application) (auth.Access, error) {
+			everything, err := auth.ParsePermission(auth.OpenEverything)
+			if err != nil {
+				return auth.Access{}, err
+			}
+			return p.Permissions([]*auth.Set{auth.NewSet([]*auth.Permission{everything})}), nil
+		},
 		Management:   echo("management"),
 		Applications: echo("applications"),
 		System:       echo("system"),

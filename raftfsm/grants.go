@@ -116,6 +116,9 @@ func (m *Machine) seedRoles(cmd *command.Command, op *command.SeedRoles) (result
 		return result{}, err
 	}
 	res.Errors = nil // roles that exist already
+	if c, err = m.open(cmd.App, op.Rules.Collection, op.Rules.Unique); err != nil { // it is founded now
+		return result{}, err
+	}
 	for i := range op.Roles {
 		role := &op.Roles[i]
 		name, ok := textOf(role.Entity.JSON, "name")

@@ -61,6 +61,24 @@ func Verbs(v *View, app entity.AppID, end entity.End, direction byte) (list []Ve
 	return list, it.Err()
 }
 
+// Edges returns the far ends of the edges of a verb that an entity has in a direction,
+// the newest first. It reads them all: it is for memberships, which are few.
+func Edges(v *View, app entity.AppID, end entity.End, direction byte, verb entity.VerbID) (list []entity.End, err error) {
+	it, err := v.Scan(keys.EdgeRange(v.Partition(), app, direction, end, verb))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		_, _, _, _, far, ok := keys.DecodeEdge(it.Key())
+		if !ok {
+			return nil, fault.New(fault.Corrupt, "partition %d: edge at key %x", v.Partition(), it.Key())
+		}
+		list = append(list, far)
+	}
+	return list, it.Err()
+}
+
 // EdgeCount returns how many edges of a verb an entity has in a direction.
 func EdgeCount(r Reader, app entity.AppID, end entity.End, direction byte, verb entity.VerbID) (uint64, error) {
 	var buf, val [64]byte

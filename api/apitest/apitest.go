@@ -144,6 +144,7 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 		Authenticate: manage.Authenticate,
 		Resolve:      manage.Resolve,
 		ResolveID:    manage.ResolveID,
+		Access:       manage.Access,
 		Management:   manage.Management,
 		Applications: manage.Applications,
 		System:       manage.System,

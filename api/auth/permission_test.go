@@ -1,8 +1,10 @@
 package auth
 
 import (
+	"math/rand/v2"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -140,51 +142,112 @@ func TestAccess(t *testing.T) {
 	app, other := entity.ID{1}, entity.ID{2}
 	org, strange := entity.ID{3}, entity.ID{4}
 	closed := Application{ID: app, Organization: org}
-	open := Application{ID: app, Organization: org, Open: true}
 	for _, tc := range []struct {
 		name     string
 		p        Principal
 		in       Application
-		yes, no  string
 		refused  fault.Code
 		complete bool
 	}{
-		{"guest", Principal{}, closed, "post:/users post:/user post:/devices put:/devices/x", "get:/users put:/users/x put:/devices get:/ post:/books post:/users/x get:/users/me", "", false},
-		{"guest of the sandbox", Principal{}, open, "get:/users put:/x delete:/a/b/c", "", "", false},
-		{"user", Principal{Kind: AppUser, ID: leeID, App: app}, closed, "get:/users delete:/a/b post:/x", "", "", false},
-		{"user of elsewhere", Principal{Kind: AppUser, ID: leeID, App: other}, open, "", "get:/users post:/users get:/users/" + leeID.String(), "", false},
-		{"app client", Principal{Kind: AppClient, ID: app, App: app}, closed, "delete:/x", "", "", true},
-		{"app client of elsewhere", Principal{Kind: AppClient, ID: other, App: other}, open, "", "", fault.Unauthorized, false},
-		{"org client", Principal{Kind: OrgClient, ID: org, Organizations: []entity.ID{org}}, closed, "delete:/x", "", "", true},
-		{"org client of elsewhere", Principal{Kind: OrgClient, ID: strange, Organizations: []entity.ID{strange}}, open, "", "", fault.Unauthorized, false},
-		{"member", Principal{Kind: Admin, Organizations: []entity.ID{strange, org}}, closed, "delete:/x", "", "", true},
-		{"stranger", Principal{Kind: Admin, Organizations: []entity.ID{strange}}, open, "", "", fault.Unauthorized, false},
-		{"superuser", Principal{Kind: Superuser}, closed, "delete:/x", "", "", true},
-		{"guest of management", Principal{}, Application{ID: entity.ManagementID, Open: true}, "", "", fault.Unauthorized, false},
-		{"admin of management", Principal{Kind: Admin, Organizations: []entity.ID{{}}}, Application{ID: entity.ManagementID}, "", "", fault.Unauthorized, false},
-		{"user of management", Principal{Kind: AppUser, App: entity.ManagementID}, Application{ID: entity.ManagementID}, "", "", fault.Unauthorized, false},
-		{"superuser of management", Principal{Kind: Superuser}, Application{ID: entity.ManagementID}, "", "", fault.NotImplemented, false},
+		{"guest", Principal{}, closed, "", false},
+		{"user", Principal{Kind: AppUser, ID: leeID, App: app}, closed, "", false},
+		{"user of elsewhere", Principal{Kind: AppUser, ID: leeID, App: other}, closed, "", false},
+		{"app client", Principal{Kind: AppClient, ID: app, App: app}, closed, "", true},
+		{"app client of elsewhere", Principal{Kind: AppClient, ID: other, App: other}, closed, fault.Unauthorized, false},
+		{"org client", Principal{Kind: OrgClient, ID: org, Organizations: []entity.ID{org}}, closed, "", true},
+		{"org client of elsewhere", Principal{Kind: OrgClient, ID: strange, Organizations: []entity.ID{strange}}, closed, fault.Unauthorized, false},
+		{"member", Principal{Kind: Admin, Organizations: []entity.ID{strange, org}}, closed, "", true},
+		{"stranger", Principal{Kind: Admin, Organizations: []entity.ID{strange}}, closed, fault.Unauthorized, false},
+		{"superuser", Principal{Kind: Superuser}, closed, "", true},
+		{"guest of management", Principal{}, Application{ID: entity.ManagementID, Open: true}, fault.Unauthorized, false},
+		{"admin of management", Principal{Kind: Admin, Organizations: []entity.ID{{}}}, Application{ID: entity.ManagementID}, fault.Unauthorized, false},
+		{"user of management", Principal{Kind: AppUser, App: entity.ManagementID}, Application{ID: entity.ManagementID}, fault.Unauthorized, false},
+		{"superuser of management", Principal{Kind: Superuser}, Application{ID: entity.ManagementID}, fault.NotImplemented, false},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			a, err := tc.p.In(tc.in)
-			if fault.CodeOf(err) != tc.refused || a.Everything() != tc.complete {
-				t.Fatalf("In: %+v, %v", a, err)
+		a, err := tc.p.In(tc.in)
+		if fault.CodeOf(err) != tc.refused || a.Everything() != tc.complete {
+			t.Errorf("%s: %+v, %v", tc.name, a, err)
+		}
+		if a.May(Get, []string{"users"}) != tc.complete {
+			t.Errorf("%s: may read without a role, or not although it may do everything", tc.name)
+		}
+	}
+}
+
+// TestDefaultRoles asks what guests and users may with the roles of a new application.
+func TestDefaultRoles(t *testing.T) {
+	set := func(name string, open bool) *Set {
+		for _, role := range DefaultRoles(open) {
+			if role.Name == name {
+				return mustSet(role.Permissions...)
 			}
-			if tc.refused != "" && a.May(Get, []string{"users"}) {
-				t.Error("refused and yet allowed")
-			}
-			check := func(list string, want bool) {
-				for _, s := range strings.Fields(list) {
-					method, path, _ := strings.Cut(s, ":")
-					err := a.Check(OpOf(method), SplitPath(path))
-					if (err == nil) != want || (err != nil && !fault.Is(err, fault.Unauthorized)) {
-						t.Errorf("%s: %v, want %v", s, err, want)
-					}
+		}
+		t.Fatalf("no role %s", name)
+		return nil
+	}
+	guest, user := Principal{}, Principal{Kind: AppUser, ID: leeID, Username: "lee"}
+	for _, tc := range []struct {
+		name    string
+		a       Access
+		yes, no string
+	}{
+		{"guest", guest.Permissions([]*Set{set("guest", false)}), "post:/users post:/user post:/devices put:/devices/x", "get:/users put:/users/x put:/devices get:/ post:/books post:/users/x get:/users/me"},
+		{"guest of the sandbox", guest.Permissions([]*Set{set("guest", true)}), "get:/users put:/x delete:/a/b/c", ""},
+		{"user", user.Permissions([]*Set{set("default", false)}), "get:/users delete:/a/b post:/x", ""},
+		{"user without a role", user.Permissions(nil), "get:/users/lee get:/user/" + leeID.String(), "get:/users put:/users/lee get:/users/kim get:/users/lee/likes"},
+		{"guest without a role", NoGuests(), "", "get:/users post:/users"},
+		{"admin role", user.Permissions([]*Set{set("admin", false)}), "get:/users/lee", "get:/x"},
+	} {
+		for list, want := range map[string]bool{tc.yes: true, tc.no: false} {
+			for _, s := range strings.Fields(list) {
+				method, path, _ := strings.Cut(s, ":")
+				err := tc.a.Check(OpOf(method), SplitPath(path))
+				if (err == nil) != want || (err != nil && !fault.Is(err, fault.Unauthorized)) {
+					t.Errorf("%s, %s: %v, want %v", tc.name, s, err, want)
 				}
 			}
-			check(tc.yes, true)
-			check(tc.no, false)
-		})
+		}
+	}
+}
+
+// TestSetIsTheUnionOfItsPermissions compares sets with their permissions, one by one.
+func TestSetIsTheUnionOfItsPermissions(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	pick := func(list ...string) string { return list[rng.IntN(len(list))] }
+	caller := Caller{ID: leeID, Username: "lee", Email: "Lee@example.org"}
+	granted := 0
+	for round := range 20_000 {
+		var list []*Permission
+		for range rng.IntN(6) {
+			text := pick("get", "get,put", "post", "delete", "*", "put,delete") + ":"
+			for range rng.IntN(4) {
+				text += "/" + pick("users", "user", "books", "lee", "*", "**", "b*", "?", "me", "${user}", "x")
+			}
+			if rng.IntN(5) == 0 {
+				text += ",/" + pick("books", "*", "**") + "/" + pick("x", "*")
+			}
+			p, err := ParsePermission(text)
+			if err != nil {
+				t.Fatalf("%q: %v", text, err)
+			}
+			list = append(list, p)
+		}
+		var path []string
+		for range rng.IntN(5) {
+			path = append(path, pick("users", "Users", "user", "book", "books", "LEE", "me", "x", "bb", leeID.String(), "lee@example.org"))
+		}
+		op := []Op{Get, Put, Post, Delete}[rng.IntN(4)]
+		want := slices.ContainsFunc(list, func(p *Permission) bool { return p.Grants(op, path, caller) })
+		p := spell(path)
+		if got := NewSet(list).grants(op, &p, caller); got != want {
+			t.Fatalf("round %d: %v, op %d on %q: %v, want %v", round, list, op, path, got, want)
+		}
+		if want {
+			granted++
+		}
+	}
+	if granted < 1000 {
+		t.Errorf("only %d paths were granted", granted)
 	}
 }
 
@@ -277,11 +340,36 @@ func validAll(segs []string) bool {
 
 func BenchmarkDefaultRole(b *testing.B) {
 	p := Principal{Kind: AppUser, ID: leeID, App: entity.ID{1}}
+	sets := []*Set{mustSet(UserEverything)}
 	path := []string{"items", "hammer"}
 	b.ReportAllocs()
 	for b.Loop() {
-		a, err := p.In(Application{ID: entity.ID{1}})
-		if err != nil || !a.May(Get, path) {
+		a := p.Permissions(sets)
+		if !a.May(Get, path) {
+			b.Fatal("refused")
+		}
+	}
+}
+
+// BenchmarkManyRoles asks 100 roles of 50 permissions, of which the last grants.
+func BenchmarkManyRoles(b *testing.B) {
+	p := Principal{Kind: AppUser, ID: leeID, App: entity.ID{1}, Username: "lee"}
+	var sets []*Set
+	for i := range 100 {
+		var texts []string
+		for j := range 50 {
+			n := i*50 + j
+			texts = append(texts, []string{"get,put:/things%d/*", "get:/items/x%d/**", "post:/users/${user}/t%d/*", "*:/c%d", "delete:/items/*/y%d"}[j%5])
+			texts[j] = strings.ReplaceAll(texts[j], "%d", strconv.Itoa(n))
+		}
+		sets = append(sets, mustSet(texts...))
+	}
+	sets = append(sets, mustSet("get:/items/hammer"))
+	path := []string{"items", "hammer"}
+	b.ReportAllocs()
+	for b.Loop() {
+		a := p.Permissions(sets)
+		if !a.May(Get, path) {
 			b.Fatal("refused")
 		}
 	}

@@ -84,20 +84,24 @@ func (p *Principal) Manages(organization entity.ID) bool {
 type Application struct {
 	ID           entity.ID
 	Organization entity.ID
-	Open         bool // guests may do everything: the sandbox
+	Open         bool // its guests may do everything from its first day: the sandbox
 }
 
 // Access is what a principal may do in one application.
 type Access struct {
 	everything bool
-	grants     []*Permission
+	grants     []*Set
 	caller     Caller
+	refused    string // what a refusal says; empty: the usual
 }
 
-// In returns what p may do in an application. A client or an admin user of
-// somewhere else is refused with Unauthorized (A13), an app user of another
-// application holds nothing. The management application is closed to all but
-// the superuser, and not offered to him either.
+// In returns what p may do in an application whatever its roles say: everything, or
+// nothing yet. A client or an admin user of somewhere else is refused with
+// Unauthorized (A13), an app user of another application holds nothing. The management
+// application is closed to all but the superuser, and not offered to him either.
+//
+// What a guest or an app user of the application may do lies in its roles: see
+// Permissions.
 func (p *Principal) In(app Application) (Access, error) {
 	if app.ID == entity.ManagementID {
 		if p.Kind == Superuser {
@@ -106,16 +110,8 @@ func (p *Principal) In(app Application) (Access, error) {
 		return Access{}, fault.New(fault.Unauthorized, "No application access authorized")
 	}
 	switch p.Kind {
-	case Anonymous:
-		if app.Open {
-			return Access{grants: builtin.open}, nil
-		}
-		return Access{grants: builtin.guest}, nil
-	case AppUser:
-		if p.App != app.ID {
-			return Access{}, nil
-		}
-		return Access{grants: builtin.user, caller: Caller{Username: p.Username, ID: p.ID, Email: p.Email}}, nil
+	case Anonymous, AppUser:
+		return Access{}, nil
 	case AppClient:
 		if p.App == app.ID {
 			return Access{everything: true}, nil
@@ -128,6 +124,20 @@ func (p *Principal) In(app Application) (Access, error) {
 	return Access{}, fault.New(fault.Unauthorized, "No application access authorized")
 }
 
+// Permissions is what a guest may do, or an app user: sets are those of his own, his
+// roles and his groups. A user may always read himself.
+func (p *Principal) Permissions(sets []*Set) Access {
+	a := Access{grants: sets}
+	if p.Kind == AppUser {
+		a.caller = Caller{Username: p.Username, ID: p.ID, Email: p.Email}
+		a.grants = append(sets[:len(sets):len(sets)], builtin)
+	}
+	return a
+}
+
+// NoGuests is the access of the anonymous where the role of guests was deleted (A14).
+func NoGuests() Access { return Access{refused: "No application guest access authorized"} }
+
 // Everything reports whether no permission needs to be looked at: clients,
 // members and the superuser.
 func (a *Access) Everything() bool { return a.everything }
@@ -139,9 +149,13 @@ func (a *Access) May(op Op, spellings ...[]string) bool {
 	if a.everything {
 		return true
 	}
+	if op == 0 {
+		return false
+	}
 	for _, path := range spellings {
-		for _, g := range a.grants {
-			if g.Grants(op, path, a.caller) {
+		p := spell(path)
+		for _, set := range a.grants {
+			if set.grants(op, &p, a.caller) {
 				return true
 			}
 		}
@@ -153,6 +167,9 @@ func (a *Access) May(op Op, spellings ...[]string) bool {
 func (a *Access) Check(op Op, spellings ...[]string) error {
 	if a.May(op, spellings...) {
 		return nil
+	}
+	if a.refused != "" {
+		return fault.New(fault.Unauthorized, "%s", a.refused)
 	}
 	return fault.New(fault.Unauthorized, "Subject does not have permission to access this resource")
 }
@@ -167,14 +184,30 @@ const (
 	UserEverything = "get,put,post,delete:/**"
 )
 
-// builtin are the permissions of the roles a new application has.
-var builtin = struct{ guest, open, user []*Permission }{
-	guest: mustParse(GuestUsers, GuestDevices, GuestDevice),
-	open:  mustParse(OpenEverything, GuestUsers, GuestDevices, GuestDevice),
-	user:  mustParse(UserEverything, "get:/users/${user}"),
+// Role is a role that an application begins with.
+type Role struct {
+	Name, Title string
+	Permissions []string
 }
 
-func mustParse(texts ...string) []*Permission {
+// DefaultRoles returns the roles of a new application. In an open one guests may do
+// everything.
+func DefaultRoles(open bool) []Role {
+	guest := []string{GuestUsers, GuestDevices, GuestDevice}
+	if open {
+		guest = append(guest, OpenEverything)
+	}
+	return []Role{
+		{Name: "guest", Title: "Guest", Permissions: guest},
+		{Name: "default", Title: "Default", Permissions: []string{UserEverything}},
+		{Name: "admin", Title: "Administrator"},
+	}
+}
+
+// builtin is what every app user may do.
+var builtin = mustSet("get:/users/${user}")
+
+func mustSet(texts ...string) *Set {
 	ps := make([]*Permission, len(texts))
 	for i, text := range texts {
 		p, err := ParsePermission(text)
@@ -183,5 +216,5 @@ func mustParse(texts ...string) []*Permission {
 		}
 		ps[i] = p
 	}
-	return ps
+	return NewSet(ps)
 }

@@ -415,7 +415,11 @@ func TestRoot(t *testing.T) {
 		t.Errorf("boxes: %v", collections["boxes"])
 	}
 	for _, name := range strings.Fields("activities assets devices events folders groups notifications roles users") {
-		if c := collections[name]; c == nil || c["name"] != name || number(c["count"]) != 0 {
+		count := 0.0
+		if name == "roles" {
+			count = 3 // every application begins with them
+		}
+		if c := collections[name]; c == nil || c["name"] != name || number(c["count"]) != count {
 			t.Errorf("%s: %v", name, c)
 		}
 	}

@@ -71,6 +71,10 @@ type Directory struct {
 	numbers       *cache[entity.AppID, entity.ID]
 	tokens        *cache[[32]byte, session]
 	clients       *cache[[32]byte, *auth.Principal]
+	holdings      *cache[holder, holdings]
+	grants        *cache[holder, granted]
+	seeded        *cache[entity.AppID, struct{}]
+	usages        *cache[[32]byte, *usage]
 }
 
 // Open makes a directory of a cluster that has its identity. It waits for a majority
@@ -92,6 +96,10 @@ func Open(ctx context.Context, cfg Config, cluster Cluster) (*Directory, error) 
 		numbers:       newCache[entity.AppID, entity.ID](cfg.CacheEntries),
 		tokens:        newCache[[32]byte, session](cfg.CacheEntries),
 		clients:       newCache[[32]byte, *auth.Principal](cfg.CacheEntries),
+		holdings:      newCache[holder, holdings](cfg.CacheEntries),
+		grants:        newCache[holder, granted](cfg.CacheEntries),
+		seeded:        newCache[entity.AppID, struct{}](cfg.CacheEntries),
+		usages:        newCache[[32]byte, *usage](cfg.CacheEntries),
 	}
 	if _, err := rand.Read(d.seal[:]); err != nil {
 		return nil, fmt.Errorf("directory: %w", err)

@@ -114,6 +114,11 @@ func (h *Handlers) ResolveID(ctx context.Context, id entity.ID) (*wire.Applicati
 	return &a.Application, nil
 }
 
+// Access is what a principal may do in an application.
+func (h *Handlers) Access(ctx context.Context, p *auth.Principal, app *wire.Application) (auth.Access, error) {
+	return h.dir.Access(ctx, p, &app.Application, app.Number)
+}
+
 // Management answers /management/…, the segments behind it.
 func (h *Handlers) Management(req *wire.Request) (*wire.Reply, error) {
 	s := req.Segments()

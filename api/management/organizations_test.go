@@ -256,7 +256,7 @@ func TestApplications(t *testing.T) {
 		t.Errorf("-application +management:\n%s", diff)
 	}
 	if e := "entities"; managed.Str(e, 0, "color") != "red" || managed.Get(e, 0, "metadata", "collections", "users", "count") != 1.0 ||
-		managed.Get(e, 0, "metadata", "collections", "roles", "count") != 0.0 || managed.Get(e, 0, "partition") != nil {
+		managed.Get(e, 0, "metadata", "collections", "roles", "count") != 3.0 || managed.Get(e, 0, "partition") != nil {
 		t.Error(managed.Text)
 	}
 	w.refused("409 application_already_exists", post("SECOND"))

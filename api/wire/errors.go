@@ -88,6 +88,10 @@ func rowOf(code fault.Code) (row, bool) {
 		return row{409, persistence + "ApplicationAlreadyExistsException", 0}, true
 	case fault.Conflict:
 		return row{409, "org.apache.usergrid.exception.ConflictException", 0}, true
+	case fault.UnableToLeave:
+		return row{400, "org.apache.usergrid.management.exceptions.UnableToLeaveOrganizationException", 0}, true
+	case fault.PasswordReused:
+		return row{409, "org.apache.usergrid.management.exceptions.RecentlyUsedPasswordException", 0}, true
 
 	case fault.Unauthorized, fault.ExpiredToken, fault.BadAccessToken, fault.AuthInvalid,
 		fault.Authentication, fault.InvalidCredentials, fault.InvalidClient:

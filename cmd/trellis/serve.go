@@ -203,6 +203,7 @@ func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.N
 		Authenticate: manage.Authenticate,
 		Resolve:      manage.Resolve,
 		ResolveID:    manage.ResolveID,
+		Access:       manage.Access,
 		Management:   manage.Management,
 		Applications: manage.Applications,
 		System:       systemRoutes(manage.System, n),
