@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/trellisdb/trellis/api/auth"
@@ -14,6 +15,7 @@ import (
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
 	"github.com/trellisdb/trellis/storage/keys"
+	"github.com/trellisdb/trellis/storage/seal"
 )
 
 // Cluster is what the directory needs of a node.
@@ -40,6 +42,9 @@ type Config struct {
 	ThrottleAfter  int // wrong passwords of one account before it has to wait
 	ThrottleMax    time.Duration
 	MaxTokenMillis int64 // longest and default life of a token, ms
+	// Keys encrypt secrets that are shown again, the newest first. With none of them
+	// the cluster's own key does, which lies beside what it encrypts.
+	Keys [][]byte
 }
 
 // DefaultConfig returns a working configuration without a superuser.
@@ -65,6 +70,7 @@ type Directory struct {
 	throttle  *throttle
 	now       func() time.Time
 	seal      [32]byte // of the keys of remembered credentials, of this process alone
+	ring      *seal.Ring
 
 	organizations *cache[string, *Organization]
 	applications  *cache[route, *Application]
@@ -102,6 +108,10 @@ func Open(ctx context.Context, cfg Config, cluster Cluster) (*Directory, error) 
 		usages:        newCache[[32]byte, *usage](cfg.CacheEntries),
 	}
 	if _, err := rand.Read(d.seal[:]); err != nil {
+		return nil, fmt.Errorf("directory: %w", err)
+	}
+	own := auth.DeriveKey(identity.Key, "seal")
+	if d.ring, err = seal.NewRing(append(slices.Clone(cfg.Keys), own[:])...); err != nil {
 		return nil, fmt.Errorf("directory: %w", err)
 	}
 	if d.passwords, err = newPasswords(cfg.BcryptCost, cfg.PasswordSlots, cfg.PasswordQueue); err != nil {

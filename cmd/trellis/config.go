@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/trellisdb/trellis/storage/entity"
+	"github.com/trellisdb/trellis/storage/seal"
 )
 
 // envPrefix begins the name of every environment variable that configures a
@@ -56,6 +57,9 @@ type serveConfig struct {
 	SuperuserName     string `koanf:"superuser-name"`
 	SuperuserPassword string `koanf:"superuser-password"`
 	ClusterSecret     string `koanf:"cluster-secret"`
+
+	SecretKeyFile string `koanf:"secret-key-file"`
+	secretKeys    [][]byte // what encrypts stored secrets, the newest first
 }
 
 // defaultSuperuser is the name of the superuser if none is configured.
@@ -85,6 +89,7 @@ func addServeFlags(fs *pflag.FlagSet) {
 	fs.String("tls-key", "", "its key")
 	fs.Int("partitions", 8, "application partitions, fixed at the first start")
 	fs.String("base-url", "", "public URL of the API in answers (default: from the request)")
+	fs.String("secret-key-file", "", "file of the keys that encrypt stored secrets, one a line, the newest first (default: the cluster secret)")
 	fs.String("pprof-addr", "", "loopback address of the profiler (default: off)")
 	fs.Int("cache-mb", 128, "block cache in MiB, besides 144 for memtables")
 	fs.String("log-level", "info", "debug, info, warn or error")
@@ -136,7 +141,28 @@ func loadConfig(fs *pflag.FlagSet) (serveConfig, error) {
 	if cfg.SuperuserName == "" {
 		cfg.SuperuserName = defaultSuperuser
 	}
+	if err := cfg.readKeys(); err != nil {
+		return cfg, err
+	}
 	return cfg, cfg.check()
+}
+
+// readKeys finds the keys that encrypt stored secrets. The cluster secret stays one of
+// them, so that a file of keys can be introduced later.
+func (c *serveConfig) readKeys() error {
+	if c.SecretKeyFile != "" {
+		text, err := os.ReadFile(c.SecretKeyFile)
+		if err != nil {
+			return fmt.Errorf("--secret-key-file: %w", err)
+		}
+		if c.secretKeys, err = seal.Parse(string(text)); err != nil {
+			return fmt.Errorf("--secret-key-file %s: %w", c.SecretKeyFile, err)
+		}
+	}
+	if c.ClusterSecret != "" {
+		c.secretKeys = append(c.secretKeys, []byte(c.ClusterSecret))
+	}
+	return nil
 }
 
 func (c *serveConfig) check() error {
