@@ -85,6 +85,9 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 	}
 	ac := api.DefaultConfig()
 	ac.BaseURL, ac.Version = cfg.BaseURL, version
+	if ac.TrustedProxies, err = cfg.proxies(); err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	server, err := api.NewStarting(ac, log)
 	if err != nil {
 		return errors.Join(err, listener.Close())
