@@ -4,7 +4,7 @@ GO ?= go
 GOLANGCI ?= golangci-lint
 # Packages with goroutines of their own: the race detector runs over these in CI. The harness as a whole is left out: its tests
 # count what a server does in a given time.
-RACE ?= ./storage ./raftfsm/... ./node/... ./api/... ./bench/client ./bench/cluster ./bench/crash ./bench/history ./bench/load ./bench/mesh ./bench/workload
+RACE ?= ./storage ./raftfsm/... ./node/... ./api/... ./push/... ./bench/client ./bench/cluster ./bench/crash ./bench/history ./bench/load ./bench/mesh ./bench/workload
 FUZZTIME ?= 30s
 
 .PHONY: build check format vet lint layers test race fuzz bench soak soak-short
