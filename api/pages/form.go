@@ -40,14 +40,14 @@ func (s *Site) VerifyForm(v Visit, purpose Purpose, token string) error {
 		return nil
 	}
 	if v.fromElsewhere() {
-		return fault.New(fault.IllegalArgument, "this form was sent from another site")
+		return fault.New(fault.IllegalArgument, "This form was sent from another site. Please fill it in here.")
 	}
 	cookies := v.cookies()
 	if v.FetchSite == "" && v.Origin == "" && len(cookies) == 0 {
 		return nil
 	}
 	if len(cookies) == 0 {
-		return fault.New(fault.IllegalArgument, "your browser did not send the cookie of this form; please allow cookies for this site and send the form again")
+		return fault.New(fault.IllegalArgument, "Your browser did not send the cookie of this form. Please allow cookies for this site and send the form again.")
 	}
 	expires, mac, ok := readFormToken(token)
 	if ok {
@@ -57,7 +57,7 @@ func (s *Site) VerifyForm(v Visit, purpose Purpose, token string) error {
 		}
 	}
 	if !ok || s.cfg.Now().UnixMilli() >= expires {
-		return fault.New(fault.IllegalArgument, "this form is too old; please send it again")
+		return fault.New(fault.IllegalArgument, "This form is too old. Please send it again.")
 	}
 	return nil
 }

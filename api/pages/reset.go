@@ -2,12 +2,11 @@ package pages
 
 // Messages of the pages of a password reset. Clients look for some of them.
 const (
-	NoEmail        = "No email provided. Please enter your email address or username."
-	UnknownEmail   = "We don't recognize that email address or username."
-	InvalidToken   = "This link has an invalid token: it is too old, was used before, or is not whole. You can have a new one sent."
-	NotTheSame     = "The two passwords are not the same."
-	NoPassword     = "Please enter the new password twice."
-	WrongChallenge = "Incorrect Captcha, please try again."
+	NoEmail      = "No email provided. Please enter your email address or username."
+	UnknownEmail = "We don't recognize that email address or username."
+	InvalidToken = "This link has an invalid token: it is too old, was used before, or is not whole. You can have a new one sent."
+	NotTheSame   = "The two passwords are not the same."
+	NoPassword   = "Please enter the new password twice."
 )
 
 // ResetRequest is the form that asks whose password is to be reset.

@@ -36,14 +36,14 @@ func (a *Arithmetic) Check(_ context.Context, purpose string, answer Answer) err
 		return err
 	}
 	if read.bits != 0 {
-		return wrong("")
+		return wrong(". Please try again.")
 	}
 	if err := a.sealer.spend(read); err != nil {
 		return err
 	}
 	_, want := a.sum(read)
 	if got := strings.TrimSpace(answer.Response); len(got) > 4 || got != strconv.Itoa(want) {
-		return wrong(": please answer the new question")
+		return wrong(". Please answer the new question.")
 	}
 	return nil
 }

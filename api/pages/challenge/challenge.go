@@ -66,6 +66,6 @@ func (None) Issue(string) Question { return Question{} }
 func (None) Check(context.Context, string, Answer) error { return nil }
 
 // wrong is IllegalArgument, with a message that begins as clients know it.
-func wrong(why string) error {
-	return fault.New(fault.IllegalArgument, "Incorrect Captcha%s", why)
+func wrong(rest string) error {
+	return fault.New(fault.IllegalArgument, "Incorrect Captcha%s", rest)
 }

@@ -80,16 +80,16 @@ func (s *sealer) issue(purpose string, bits int) (seal, string) {
 // not over.
 func (s *sealer) open(purpose, text string) (seal, error) {
 	if len(text) != base64.RawURLEncoding.EncodedLen(sealBytes) {
-		return seal{}, wrong("")
+		return seal{}, wrong(". Please try again.")
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(b) != sealBytes || b[0] != sealVersion || !hmac.Equal(s.mac("seal", b[:macOffset], purpose), b[macOffset:]) {
-		return seal{}, wrong("")
+		return seal{}, wrong(". Please try again.")
 	}
 	read := seal{bits: int(b[1]), expires: int64(binary.BigEndian.Uint64(b[2:]))}
 	copy(read.random[:], b[10:macOffset])
 	if s.now().UnixMilli() >= read.expires {
-		return seal{}, wrong(": the question is too old, please take the new one")
+		return seal{}, wrong(": the question is too old. Please answer the new one.")
 	}
 	return read, nil
 }
@@ -97,7 +97,7 @@ func (s *sealer) open(purpose, text string) (seal, error) {
 // spend takes a seal that has not been taken before.
 func (s *sealer) spend(read seal) error {
 	if !s.used.add(read.random, read.expires, s.now().UnixMilli()) {
-		return wrong(": the question was answered before, please take the new one")
+		return wrong(": the question was answered before. Please answer the new one.")
 	}
 	return nil
 }

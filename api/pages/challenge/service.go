@@ -104,14 +104,14 @@ func (s *Service) Issue(string) Question {
 // refuses the keys: then nobody is let through.
 func (s *Service) Check(ctx context.Context, _ string, answer Answer) error {
 	if strings.TrimSpace(answer.Response) == "" || len(answer.Response) > maxResponse {
-		return wrong("")
+		return wrong(". Please try again.")
 	}
 	verdict, err := s.ask(ctx, answer.Response)
 	if err != nil {
 		return fault.Wrap(fmt.Errorf("check a captcha at %s: %w", s.cfg.VerifyURL, err), fault.Overloaded, "the captcha cannot be checked now, please try again later")
 	}
 	if !verdict {
-		return wrong("")
+		return wrong(". Please try again.")
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func (w *Work) Check(_ context.Context, purpose string, answer Answer) error {
 		return err
 	}
 	if read.bits == 0 || !proves(answer, read.bits) {
-		return wrong("")
+		return wrong(". Please try again.")
 	}
 	return w.sealer.spend(read)
 }
