@@ -76,7 +76,7 @@ type tab struct {
 
 // open opens a tab. What the browser complains about, such as a breach of the
 // content security policy, fails the test at its end.
-func open(t *testing.T, browser context.Context) *tab {
+func open(browser context.Context, t *testing.T) *tab {
 	t.Helper()
 	b := &tab{t: t}
 	ctx, end := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
@@ -279,7 +279,7 @@ func otherSite(t *testing.T, handler http.HandlerFunc) string {
 // TestBrowser is what people see and do, in a real browser.
 func TestBrowser(t *testing.T) {
 	browser := startBrowser(t)
-	for name, test := range map[string]func(*testing.T, context.Context){
+	for name, test := range map[string]func(context.Context, *testing.T){
 		"SignInByKeyboard":     signInByKeyboard,
 		"LoginFromAnotherSite": loginFromAnotherSite,
 		"FormsInTwoTabs":       formsInTwoTabs,
@@ -291,13 +291,13 @@ func TestBrowser(t *testing.T) {
 		"FitsASmallScreen":     fitsASmallScreen,
 		"NoFrames":             noFrames,
 	} {
-		t.Run(name, func(t *testing.T) { test(t, browser) })
+		t.Run(name, func(t *testing.T) { test(browser, t) })
 	}
 }
 
 // No mouse: Tab, type, Enter. The client sends the browser on to yet another
 // site, as many do, which the page's policy must not stop.
-func signInByKeyboard(t *testing.T, browser context.Context) {
+func signInByKeyboard(browser context.Context, t *testing.T) {
 	w := newWorld(t, nil)
 	landed := make(chan string, 1)
 	home := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
@@ -308,7 +308,7 @@ func signInByKeyboard(t *testing.T, browser context.Context) {
 			http.Redirect(out, r, home.URL+"/home", http.StatusFound)
 		}
 	})
-	b := open(t, browser)
+	b := open(browser, t)
 	query := url.Values{"response_type": {"code"}, "client_id": {"x"}, "redirect_uri": {client + "/callback?a=b"}, "state": {`"><b>&`}}
 	b.run(chromedp.Navigate(w.server.URL+"/management/authorize?"+query.Encode()), chromedp.WaitVisible(chromedp.CSS("form")))
 	b.run(typing(kb.Tab), typing("dana"), typing(kb.Tab), typing("wrong"), typing(kb.Enter))
@@ -330,7 +330,7 @@ func signInByKeyboard(t *testing.T, browser context.Context) {
 
 // A page of another site posts its own account: the browser must not be
 // signed in.
-func loginFromAnotherSite(t *testing.T, browser context.Context) {
+func loginFromAnotherSite(browser context.Context, t *testing.T) {
 	w := newWorld(t, nil)
 	evil := otherSite(t, func(out http.ResponseWriter, _ *http.Request) {
 		out.Header().Set("Content-Type", "text/html")
@@ -338,7 +338,7 @@ func loginFromAnotherSite(t *testing.T, browser context.Context) {
 <input name="redirect_uri" value="https://client.example/"><input name="username" value="dana"><input name="password" value="s3same">
 </form><script>document.forms[0].submit()</script>`, w.server.URL)
 	})
-	b := open(t, browser)
+	b := open(browser, t)
 	b.run(chromedp.Navigate(w.server.URL + "/management/authorize?redirect_uri=https://client.example/")) // so that there is a cookie
 	b.run(chromedp.Navigate(evil))
 	b.await("p[@role='alert']", "another site")
@@ -349,9 +349,9 @@ func loginFromAnotherSite(t *testing.T, browser context.Context) {
 	}
 }
 
-func formsInTwoTabs(t *testing.T, browser context.Context) {
+func formsInTwoTabs(browser context.Context, t *testing.T) {
 	w := newWorld(t, challenge.None{})
-	first := open(t, browser)
+	first := open(browser, t)
 	first.run(chromedp.Navigate(w.server.URL + "/management/users/resetpw"))
 	ctx, end := chromedp.NewContext(first.ctx)
 	t.Cleanup(end)
@@ -369,9 +369,9 @@ func formsInTwoTabs(t *testing.T, browser context.Context) {
 }
 
 // By what a person reads, and without JavaScript.
-func resetByArithmetic(t *testing.T, browser context.Context) {
+func resetByArithmetic(browser context.Context, t *testing.T) {
 	w := newWorld(t, nil)
-	b := open(t, browser)
+	b := open(browser, t)
 	if _, err := chromedp.Call(b.ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -407,10 +407,10 @@ func sum(t *testing.T, label string) string {
 }
 
 // The script of the page does the work, and its SHA-256 is that of Go.
-func resetByWork(t *testing.T, browser context.Context) {
+func resetByWork(browser context.Context, t *testing.T) {
 	w := newWorld(t, asksWork(t, challenge.DefaultBits))
 	for range 3 {
-		b := open(t, browser)
+		b := open(browser, t)
 		b.run(chromedp.Navigate(w.server.URL+"/management/users/resetpw"), chromedp.WaitVisible(chromedp.CSS("#work")))
 		begun := time.Now()
 		b.run(chromedp.SendKeys(chromedp.CSS("#email"), "dana"))
@@ -421,7 +421,7 @@ func resetByWork(t *testing.T, browser context.Context) {
 }
 
 // The widget of an outside service may run, and what it says is checked there.
-func resetByService(t *testing.T, browser context.Context) {
+func resetByService(browser context.Context, t *testing.T) {
 	service := otherSite(t, func(out http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/api.js" {
 			out.Header().Set("Content-Type", "text/javascript")
@@ -442,15 +442,15 @@ func resetByService(t *testing.T, browser context.Context) {
 		t.Fatal(err)
 	}
 	w := newWorld(t, asks)
-	b := open(t, browser)
+	b := open(browser, t)
 	b.run(chromedp.Navigate(w.server.URL+"/management/users/resetpw"), chromedp.WaitReady(chromedp.CSS("textarea")))
 	b.run(chromedp.SendKeys(chromedp.CSS("#email"), "dana"), chromedp.Click(chromedp.CSS("button")))
 	b.await("p", "have been sent")
 }
 
-func setPassword(t *testing.T, browser context.Context) {
+func setPassword(browser context.Context, t *testing.T) {
 	w := newWorld(t, nil)
-	b := open(t, browser)
+	b := open(browser, t)
 	b.run(chromedp.Navigate(w.server.URL + "/management/users/dana/resetpw?token=old"))
 	b.await("p[@role='alert']", "invalid token")
 	if got := b.text("form"); !strings.Contains(got, "d***@e***.org") {
@@ -469,13 +469,13 @@ func setPassword(t *testing.T, browser context.Context) {
 }
 
 // everyFieldHasAName asks what a screen reader gets.
-func everyFieldHasAName(t *testing.T, browser context.Context) {
+func everyFieldHasAName(browser context.Context, t *testing.T) {
 	w := newWorld(t, nil)
 	for path, want := range map[string]string{
 		"/management/authorize?redirect_uri=https://client.example/": "Username or email address, Password, Sign in",
 		"/management/users/dana/resetpw?token=mail-token":            "New password, New password again, Set the password",
 	} {
-		b := open(t, browser)
+		b := open(browser, t)
 		var got []string
 		b.run(chromedp.Navigate(w.server.URL + path))
 		tree, err := chromedp.Call(b.ctx, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})
@@ -493,9 +493,9 @@ func everyFieldHasAName(t *testing.T, browser context.Context) {
 	}
 }
 
-func fitsASmallScreen(t *testing.T, browser context.Context) {
+func fitsASmallScreen(browser context.Context, t *testing.T) {
 	w := newWorld(t, nil)
-	b := open(t, browser)
+	b := open(browser, t)
 	long := "https://" + strings.Repeat("a-very-long-name.", 12) + "example/"
 	b.run(chromedp.EmulateViewport(320, 480, chromedp.EmulateMobile))
 	b.run(chromedp.Navigate(w.server.URL + "/management/authorize?redirect_uri=" + long))
@@ -505,13 +505,13 @@ func fitsASmallScreen(t *testing.T, browser context.Context) {
 }
 
 // noFrames: no other page may hold ours in a frame and have it clicked.
-func noFrames(t *testing.T, browser context.Context) {
+func noFrames(browser context.Context, t *testing.T) {
 	w := newWorld(t, nil)
 	evil := otherSite(t, func(out http.ResponseWriter, _ *http.Request) {
 		out.Header().Set("Content-Type", "text/html")
 		fmt.Fprintf(out, `<iframe src="%s/management/authorize?redirect_uri=https://client.example/"></iframe>`, w.server.URL)
 	})
-	b := open(t, browser)
+	b := open(browser, t)
 	blocked := make(chan string, 16)
 	err := chromedp.Listen(b.ctx, func(event any) {
 		if e, ok := event.(*log.EventEntryAdded); ok && e.Entry.Source == log.EntrySourceSecurity {
