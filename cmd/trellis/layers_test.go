@@ -61,6 +61,11 @@ var layers = map[string][]string{
 	"api/management":  front("api/directory"),
 	"api/collections": front("api/directory"),
 
+	// HTML: what a page says and how its form is kept safe, without routes.
+	"api/pages":           vocabulary("api/auth", "api/pages/..."),
+	"api/pages/challenge": vocabulary("api/auth"),
+	"api/pages/redirect":  vocabulary(),
+
 	"push":        {"push/...", "raftfsm/command", "storage/..."},
 	"push/mail":   vocabulary(),
 	"push/signin": vocabulary(),
