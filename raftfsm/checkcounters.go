@@ -77,7 +77,7 @@ func populated(name string) bool {
 }
 
 // sum checks a key of a counter. Of one that was never reset, the buckets of every
-// resolution must come to the same.
+// resolution that is kept must come to the same.
 func (c *checker) sum(k, v []byte) error {
 	if err := c.countersOf(); err != nil {
 		return err
@@ -109,6 +109,9 @@ func (c *checker) sum(k, v []byte) error {
 		c.endSeries()
 		c.counted.series, c.counted.open = at, true
 	}
+	if key.Resolution != key.Resolution.Base() && as.Resets == 0 {
+		c.problem(k, "counter %q is kept in resolution %d, and was never reset", as.name, key.Resolution)
+	}
 	c.counted.sums[key.Resolution] += s.Value
 	return nil
 }
@@ -119,7 +122,7 @@ func (c *checker) endSeries() {
 	as := n.known[n.series.Counter]
 	if n.open && as.Resets == 0 && !populated(as.name) {
 		for r, sum := range n.sums {
-			if sum != n.sums[entity.Whole] {
+			if r := entity.Resolution(r); r == r.Base() && sum != n.sums[entity.Whole] {
 				key := keys.AppendCounterSeries(nil, c.view.Partition(), n.app, n.series.Counter, &n.series.Dimensions)
 				c.problem(append(key, byte(r)), "counter %q comes to %d in resolution %d, and to %d as a whole", as.name, sum, r, n.sums[entity.Whole])
 			}

@@ -188,37 +188,50 @@ func (m *Machine) tally(app entity.AppID, t *command.Tally) error {
 }
 
 // add adds to one counter, for each subset of the dimensions: so much to the buckets of a
-// time, and so much as a whole.
+// time, and so much as a whole. Buckets that are made of others are only kept once they
+// were reset: till then the others say all there is to know.
 func (m *Machine) add(app entity.AppID, c *storage.Counter, d *entity.Dimensions, at, by, whole int64) error {
-	var buckets [entity.Resolutions]int64
-	var sums [entity.Resolutions]storage.Sum
+	sums := m.sums[:0]
 	for r := range entity.Resolution(entity.Resolutions) {
-		buckets[r], sums[r].Value = r.Bucket(at), by
+		s := bucketSum{r: r, at: r.Bucket(at), Sum: storage.Sum{Value: by}}
+		if r == entity.Whole {
+			s.Value = whole
+		}
 		if c.Resets > 0 {
 			var err error
-			if sums[r].Reset, err = storage.ReadReset(m.batch, app, c.ID, r, buckets[r]); err != nil {
+			if s.Reset, err = storage.ReadReset(m.batch, app, c.ID, r, s.at); err != nil {
 				return err
 			}
 		}
+		if r == r.Base() || s.Reset > 0 {
+			sums = append(sums, s)
+		}
 	}
-	sums[entity.Whole].Value = whole
+	m.sums = sums
 	given := d.Given()
 	for subset := given; ; subset = (subset - 1) & given {
 		some := d.Only(subset)
-		m.key = keys.AppendCounterSeries(m.key[:0], m.cfg.Partition, app, c.ID, &some)
-		m.merge(buckets[:], sums[:])
+		m.merge(app, c, &some, sums)
 		if subset == 0 {
 			return nil
 		}
 	}
 }
 
-// merge adds to the buckets of a series, whose key m.key begins with.
-func (m *Machine) merge(buckets []int64, sums []storage.Sum) {
+// bucketSum is what is added to a bucket.
+type bucketSum struct {
+	r  entity.Resolution
+	at int64
+	storage.Sum
+}
+
+// merge adds to the buckets of a series.
+func (m *Machine) merge(app entity.AppID, c *storage.Counter, d *entity.Dimensions, sums []bucketSum) {
+	m.key = keys.AppendCounterSeries(m.key[:0], m.cfg.Partition, app, c.ID, d)
 	prefix := len(m.key)
-	for r := range buckets {
-		m.key = keys.AppendBucket(m.key[:prefix], entity.Resolution(r), buckets[r])
-		m.value = storage.AppendSum(m.value[:0], sums[r])
+	for i := range sums {
+		m.key = keys.AppendBucket(m.key[:prefix], sums[i].r, sums[i].at)
+		m.value = storage.AppendSum(m.value[:0], sums[i].Sum)
 		m.batch.Merge(m.key, m.value)
 	}
 }
@@ -235,18 +248,18 @@ func (m *Machine) resetCounter(app entity.AppID, name string, at int64) error {
 	}
 	c.Resets++
 	m.putCounter(app, name, c)
-	var buckets [entity.Resolutions]int64
-	var sums [entity.Resolutions]storage.Sum
+	sums := m.sums[:0]
 	m.key = keys.AppendCounterResets(m.key[:0], m.cfg.Partition, app, c.ID)
 	m.value = binary.AppendUvarint(m.value[:0], c.Resets)
 	prefix := len(m.key)
 	for r := range entity.Resolution(entity.Resolutions) {
-		buckets[r], sums[r].Reset = r.Bucket(at), c.Resets
-		m.key = keys.AppendBucket(m.key[:prefix], r, buckets[r])
+		s := bucketSum{r: r, at: r.Bucket(at), Sum: storage.Sum{Reset: c.Resets}}
+		sums = append(sums, s)
+		m.key = keys.AppendBucket(m.key[:prefix], r, s.at)
 		m.batch.Set(m.key, m.value)
 	}
-	m.key = keys.AppendCounterSeries(m.key[:0], m.cfg.Partition, app, c.ID, &entity.Dimensions{})
-	m.merge(buckets[:], sums[:]) // shown as 0, also if it was never counted
+	m.sums = sums
+	m.merge(app, &c, &entity.Dimensions{}, sums) // shown as 0, also if it was never counted
 	return nil
 }
 

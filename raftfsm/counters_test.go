@@ -27,7 +27,7 @@ func isCounter(k []byte) bool {
 }
 
 // renderCounter adds a key of a counter to a dump: one line for each series, with
-// the whole, the minutes and the months.
+// the whole, minutes, days and months.
 func renderCounter(all map[string]string, k, v []byte) {
 	if name, ok := keys.DecodeCounterName(k); ok {
 		c, _ := storage.DecodeCounter(v)
@@ -56,7 +56,7 @@ func renderCounter(all map[string]string, k, v []byte) {
 	switch key.Resolution {
 	case entity.Whole:
 		all[line] = text
-	case entity.Minute, entity.Month:
+	case entity.Minute, entity.Day, entity.Month:
 		all[line] += fmt.Sprintf("; %d@%d: %s", key.Resolution, key.Bucket, text)
 	}
 }
@@ -169,7 +169,7 @@ func countsOf(t *rapid.T, s *storage.State, p entity.Partition, app entity.AppID
 		got[s] = map[bucketAt]int64{}
 		for r := range entity.Resolution(entity.Resolutions) {
 			ask.Resolution = r
-			list, all, err := storage.ReadBuckets(v, app, &ask, 1000)
+			list, _, all, err := storage.ReadBuckets(v, app, &ask, 1000)
 			if err != nil || !all {
 				t.Fatalf("%s: %v %v", s, all, err)
 			}
@@ -280,7 +280,7 @@ func (f *fixture) value(name string) int64 {
 	}
 	var list []storage.Bucket
 	if ok {
-		if list, _, err = storage.ReadBuckets(v, entity.FirstApp, &storage.Buckets{Counter: c}, 1); err != nil {
+		if list, _, _, err = storage.ReadBuckets(v, entity.FirstApp, &storage.Buckets{Counter: c}, 1); err != nil {
 			f.t.Fatal(err)
 		}
 	}

@@ -64,6 +64,7 @@ type Machine struct {
 	key       []byte
 	value     []byte
 	where     []entity.CollectionID
+	sums      []bucketSum
 	stored    []byte         // record of the entity a command changes
 	touched   []entity.AppID // applications whose principals or registry the batch changes
 	regranted []entity.AppID // applications whose permissions the batch changes

@@ -103,7 +103,10 @@ func CounterNames(v *View, app entity.AppID) (names []string, err error) {
 }
 
 // Bucket is what was counted in a bucket, which begins at a time in ms since the epoch.
-type Bucket struct{ At, Value int64 }
+type Bucket struct {
+	At, Value int64
+	whole     bool // Value is all there is
+}
 
 // Buckets are some buckets of a counter.
 type Buckets struct {
@@ -114,33 +117,75 @@ type Buckets struct {
 }
 
 // ReadBuckets returns the buckets in which something was ever counted, in order of time,
-// and whether these are all: at most most.
-func ReadBuckets(v *View, app entity.AppID, ask *Buckets, most int) (list []Bucket, all bool, err error) {
+// and how many keys it looked at. It ends, with all false, when these would be more than
+// most.
+func ReadBuckets(v *View, app entity.AppID, ask *Buckets, most int) (list []Bucket, looked int, all bool, err error) {
+	base, last := ask.Resolution.Base(), ask.To
+	if base != ask.Resolution {
+		last += ask.Resolution.Interval() - base.Interval()
+	}
 	prefix := keys.AppendCounterSeries(nil, v.Partition(), app, ask.Counter.ID, &ask.Dimensions)
-	it, err := v.Scan(keys.BucketRange(prefix, ask.Resolution, ask.From, ask.To))
+	it, err := v.Scan(keys.BucketRange(prefix, base, ask.From, last))
 	if err != nil {
-		return nil, false, err
+		return nil, 0, false, err
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
 	for ok := it.First(); ok; ok = it.Next() {
+		if looked++; looked > most {
+			return list, looked, false, nil
+		}
 		_, at, ok := keys.DecodeBucket(it.Key())
 		sum, valid := DecodeSum(it.Value())
 		if !ok || !valid {
-			return nil, false, fault.New(fault.Corrupt, "partition %d: counter at key %x", v.Partition(), it.Key())
+			return nil, looked, false, damagedCounter(v, it.Key())
 		}
-		if len(list) == most {
-			return list, false, nil
+		at = ask.Resolution.Bucket(at)
+		if n := len(list); n > 0 && list[n-1].At == at {
+			if list[n-1].whole {
+				continue
+			}
+			list[n-1].Value += sum.Value
+			continue
 		}
+		b := Bucket{At: at, Value: sum.Value}
 		if ask.Counter.Resets > 0 {
-			last, err := ReadReset(v, app, ask.Counter.ID, ask.Resolution, at)
-			if err != nil {
-				return nil, false, err
-			}
-			if last > sum.Reset {
-				sum.Value = 0
+			if err := b.afterReset(v, app, ask, prefix, sum); err != nil {
+				return nil, looked, false, err
 			}
 		}
-		list = append(list, Bucket{At: at, Value: sum.Value})
+		list = append(list, b)
 	}
-	return list, true, it.Err()
+	return list, looked, true, it.Err()
+}
+
+func damagedCounter(v *View, key []byte) error {
+	return fault.New(fault.Corrupt, "partition %d: counter at key %x", v.Partition(), key)
+}
+
+// afterReset makes the value of a bucket, of which the first sum was met, what it is
+// since the bucket was reset. One that is made of others has a sum of its own from then
+// on, which says all.
+func (b *Bucket) afterReset(v *View, app entity.AppID, ask *Buckets, prefix []byte, sum Sum) error {
+	last, err := ReadReset(v, app, ask.Counter.ID, ask.Resolution, b.At)
+	if err != nil || last == 0 {
+		return err
+	}
+	b.whole = true
+	if ask.Resolution != ask.Resolution.Base() {
+		key := keys.AppendBucket(append([]byte(nil), prefix...), ask.Resolution, b.At)
+		raw, ok, err := v.Get(nil, key)
+		if err != nil {
+			return err
+		}
+		if sum = (Sum{}); ok {
+			if sum, ok = DecodeSum(raw); !ok {
+				return damagedCounter(v, key)
+			}
+		}
+	}
+	b.Value = 0
+	if sum.Reset >= last {
+		b.Value = sum.Value
+	}
+	return nil
 }

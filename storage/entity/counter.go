@@ -56,7 +56,8 @@ func (d *Dimensions) Only(bits byte) (some Dimensions) {
 // the format.
 type Resolution byte
 
-// The resolutions. A counter is kept in all of them.
+// The resolutions. A counter is kept in Whole, Minute, Hour and Day, of which the others
+// are made: see Base.
 const (
 	Whole Resolution = iota // one bucket for all times
 	Minute
@@ -109,6 +110,20 @@ func (r Resolution) Bucket(at int64) int64 {
 		return 0
 	}
 	return at - at%interval
+}
+
+// Base is the resolution whose buckets make up those of r: r itself, if it is kept. A
+// bucket begins where one of its base does.
+func (r Resolution) Base() Resolution {
+	switch r {
+	case FiveMinutes, HalfHour:
+		return Minute
+	case SixHours, HalfDay:
+		return Hour
+	case Week, Month:
+		return Day
+	}
+	return r
 }
 
 // ParseResolution reads a resolution as clients name it: a name in any case, or a number
