@@ -136,7 +136,7 @@ func (m *Machine) countable(app entity.AppID, tallies []command.Tally) error {
 			for ok := name != uncounted; ok; {
 				if _, known, err := m.counter(app, name); err != nil {
 					return err
-				} else if !known {
+				} else if !known && !ofRequests(name) {
 					fresh[name] = struct{}{}
 				}
 				if t.Increments[j].Reset {
@@ -157,6 +157,17 @@ func (m *Machine) countable(app entity.AppID, tallies []command.Tally) error {
 		err = refuse(fault.IllegalArgument, "the application has %d counters and cannot have %d more", next-1, len(fresh))
 	}
 	return err
+}
+
+// ofRequests reports whether a counter is one of an application's requests, which are
+// counted whatever else is.
+func ofRequests(name string) bool {
+	switch name {
+	case "application", "application.requests", "application.requests.get", "application.requests.post",
+		"application.requests.put", "application.requests.delete":
+		return true
+	}
+	return false
 }
 
 // tally counts a tally that countable did not refuse.

@@ -401,9 +401,10 @@ func TestAnApplicationHasSoManyCounters(t *testing.T) {
 	if got := f.value("a"); got != 3 {
 		t.Errorf("a is %d", got)
 	}
+	f.wanted(app, count("application.requests.get"))
 	f.wanted(app, command.CreateEntities{Rules: eventRules, Items: []command.NewEntity{{ID: idOf(1), JSON: []byte(`{}`)}}})
-	if got := f.value("application.collection.events"); got != 1 {
-		t.Errorf("entities are counted all the same: %d", got)
+	if entities, requests := f.value("application.collection.events"), f.value("application.requests"); entities != 1 || requests != 1 {
+		t.Errorf("entities and requests are not counted: %d, %d", entities, requests)
 	}
 	f.sound()
 }

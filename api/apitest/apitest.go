@@ -24,6 +24,7 @@ import (
 	"github.com/trellisdb/trellis/api/collections"
 	"github.com/trellisdb/trellis/api/directory"
 	"github.com/trellisdb/trellis/api/management"
+	"github.com/trellisdb/trellis/api/tally"
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/node"
 	"github.com/trellisdb/trellis/query"
@@ -54,6 +55,7 @@ type Options struct {
 	API       func(*api.Config)       // likewise
 	Empty     bool                    // without the organisation and what goes with it
 	Purge     bool                    // what a deleted application holds goes at once
+	ZeroAdds  bool                    // 0 in an event resets nothing
 }
 
 // Start starts a server that ends with the test.
@@ -140,7 +142,16 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 	manage := management.New(mc, cluster, dir)
 	qc := query.DefaultConfig()
 	qc.CursorKey = cursor.Key(auth.DeriveKey(s.Node.Cluster().Key, "cursor"))
-	data := collections.New(cluster, dir, query.New(qc))
+	requests, err := tally.Start(tally.DefaultConfig(), cluster, log)
+	if err != nil {
+		return err
+	}
+	s.onClose(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		return requests.Close(ctx)
+	})
+	data := collections.New(cluster, dir, query.New(qc)).WithCounters(collections.Counting{Requests: requests, ZeroAdds: opts.ZeroAdds})
 	ac := api.DefaultConfig()
 	if opts.API != nil {
 		opts.API(&ac)
@@ -154,7 +165,7 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 		Applications: manage.Applications,
 		System:       manage.System,
 		Accounts:     manage.Accounts,
-		Data:         data.Handle,
+		Data:         requests.Counting(data.Handle),
 		Healthy:      s.Node.Healthy,
 	}, log)
 	if err != nil {

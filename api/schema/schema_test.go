@@ -23,7 +23,7 @@ func TestOf(t *testing.T) {
 		{"group", "groups", "group", "path", "path", false},
 		{"role", "roles", "role", "name", "name", false},
 		{"activity", "activities", "activity", "", "actor verb", false},
-		{"event", "events", "event", "", "timestamp", false},
+		{"event", "events", "event", "", "timestamp", true},
 		{"asset", "assets", "asset", "path", "owner path", false},
 		{"folder", "folders", "folder", "path", "owner path", false},
 		{"notification", "notifications", "notification", "", "", false},
