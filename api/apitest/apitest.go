@@ -51,6 +51,7 @@ const (
 type Options struct {
 	Log       io.Writer               // takes the whole log; nil: errors go to standard error
 	Directory func(*directory.Config) // changes the configuration; may be nil
+	API       func(*api.Config)       // likewise
 	Empty     bool                    // without the organisation and what goes with it
 	Purge     bool                    // what a deleted application holds goes at once
 }
@@ -140,7 +141,11 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 	qc := query.DefaultConfig()
 	qc.CursorKey = cursor.Key(auth.DeriveKey(s.Node.Cluster().Key, "cursor"))
 	data := collections.New(cluster, dir, query.New(qc))
-	server, err := api.New(api.DefaultConfig(), api.Parts{
+	ac := api.DefaultConfig()
+	if opts.API != nil {
+		opts.API(&ac)
+	}
+	server, err := api.New(ac, api.Parts{
 		Authenticate: manage.Authenticate,
 		Resolve:      manage.Resolve,
 		ResolveID:    manage.ResolveID,

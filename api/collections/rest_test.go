@@ -415,7 +415,7 @@ func TestRoot(t *testing.T) {
 		t.Errorf("boxes: %v", collections["boxes"])
 	}
 	for _, name := range strings.Fields("activities assets devices events folders groups notifications roles users") {
-		count := 0.0
+		count := int64(0)
 		if name == "roles" {
 			count = 3 // every application begins with them
 		}

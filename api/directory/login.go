@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 
+	"github.com/trellisdb/trellis/api/auth"
 	"github.com/trellisdb/trellis/raftfsm/command"
 	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
@@ -37,17 +38,18 @@ func (d *Directory) person(ctx context.Context, app entity.AppID, collection, wh
 }
 
 // verify compares a password with what is stored, in the same time whether the
-// user exists or not, unless the account has to wait.
+// user exists or not, unless the account or the address has to wait.
 func (d *Directory) verify(ctx context.Context, app entity.AppID, s stored, who, password string) (bool, error) {
 	a := accountOf(app, who)
 	if s.found {
 		a = accountOf(app, s.entity.ID.String()) // one account, by whichever name
 	}
-	if err := d.throttle.begin(a, d.now()); err != nil {
+	at, err := d.throttle.begin(a, auth.AddressOf(ctx), d.now())
+	if err != nil {
 		return false, err
 	}
 	o := undecided
-	defer func() { d.throttle.end(a, o, d.now()) }()
+	defer func() { d.throttle.end(&at, o, d.now()) }()
 	ok, err := d.passwords.matches(ctx, s.credential.Value, password)
 	if err != nil {
 		return false, err

@@ -68,12 +68,13 @@ func (h *Handlers) listApplications(req *wire.Request, org *directory.Organizati
 
 // newApplication makes the choices that a new application needs.
 func (h *Handlers) newApplication(name string, open bool) (command.NewApplication, error) {
-	secret, err := directory.NewClientSecret(auth.OwnerApplication)
+	id := entity.NewID()
+	secret, err := h.dir.NewClientSecret(auth.OwnerApplication, id)
 	if err != nil {
 		return command.NewApplication{}, err
 	}
 	partition, err := h.cluster.ChoosePartition()
-	return command.NewApplication{ID: entity.NewID(), Name: name, Partition: partition, Secret: secret, Open: open}, err
+	return command.NewApplication{ID: id, Name: name, Partition: partition, Secret: string(secret.Value), Open: open}, err
 }
 
 // applicationName checks the name of a new application, which may come with

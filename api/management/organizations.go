@@ -224,10 +224,6 @@ func (h *Handlers) createOrganization(req *wire.Request) (*wire.Reply, error) {
 // newOrganization makes the choices that a new organisation and its first
 // application need.
 func (h *Handlers) newOrganization(req *wire.Request, name string) (*command.CreateOrganization, error) {
-	secret, err := directory.NewClientSecret(auth.OwnerOrganization)
-	if err != nil {
-		return nil, err
-	}
 	app, err := h.newApplication(h.cfg.SandboxName, true)
 	if err != nil {
 		return nil, err
@@ -244,7 +240,11 @@ func (h *Handlers) newOrganization(req *wire.Request, name string) (*command.Cre
 		return nil, err
 	}
 	e := newEntity(record)
-	e.Credentials = []command.Credential{{Kind: entity.CredentialSecret, Value: []byte(secret)}}
+	secret, err := h.dir.NewClientSecret(auth.OwnerOrganization, e.ID)
+	if err != nil {
+		return nil, err
+	}
+	e.Credentials = []command.Credential{secret}
 	return &command.CreateOrganization{Organization: e, Name: name, Application: &app}, nil
 }
 
@@ -292,15 +292,11 @@ func (h *Handlers) credentials(req *wire.Request, collection string, owner auth.
 	case "GET":
 	case "POST":
 		action = generate
-		secret, err := directory.NewClientSecret(owner)
+		secret, err := h.dir.NewClientSecret(owner, id)
 		if err != nil {
 			return nil, err
 		}
-		_, err = h.propose(req, command.SetCredential{
-			Collection: collection, Owner: id,
-			Credential: command.Credential{Kind: entity.CredentialSecret, Value: []byte(secret)},
-		})
-		if err != nil {
+		if _, err = h.propose(req, command.SetCredential{Collection: collection, Owner: id, Credential: secret}); err != nil {
 			return nil, err
 		}
 	default:

@@ -30,6 +30,7 @@ var layers = map[string][]string{
 	// Pure: functions of their arguments, no disk, no clock, no goroutine.
 	"storage/keys":    vocabulary(),
 	"storage/archive": vocabulary(),
+	"storage/seal":    vocabulary(),
 	"query/ql":        vocabulary("storage/keys"),
 	"query/cursor":    vocabulary(),
 	"raftfsm/command": vocabulary(),
@@ -101,7 +102,7 @@ func vocabulary(extra ...string) []string {
 func front(extra ...string) []string {
 	return append([]string{
 		"api/wire", "api/auth", "api/inflect", "api/schema",
-		"query/...", "raftfsm/command", "storage", "storage/entity", "storage/fault", "storage/keys",
+		"query/...", "raftfsm/command", "storage", "storage/entity", "storage/fault", "storage/keys", "storage/seal",
 	}, extra...)
 }
 

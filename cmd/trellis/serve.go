@@ -85,6 +85,9 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 	}
 	ac := api.DefaultConfig()
 	ac.BaseURL, ac.Version = cfg.BaseURL, version
+	if ac.TrustedProxies, err = cfg.proxies(); err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	server, err := api.NewStarting(ac, log)
 	if err != nil {
 		return errors.Join(err, listener.Close())
@@ -97,7 +100,10 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 		err = errors.Join(err, server.Shutdown(stop))
 	}()
 
-	n, err := node.Start(ctx, cfg.node(log, listener.Addr()))
+	late := new(lateTasks)
+	nc := cfg.node(log, listener.Addr())
+	nc.Tasks.Kinds = append(nc.Tasks.Kinds, late.kinds()...)
+	n, err := node.Start(ctx, nc)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil // told to stop while it waited for others
@@ -109,7 +115,7 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 		defer cancel()
 		err = errors.Join(err, n.Close(stop))
 	}()
-	generated, err := install(ctx, server, cfg, n, log)
+	generated, err := install(ctx, server, cfg, n, late, log)
 	if err != nil {
 		return err
 	}
@@ -180,13 +186,15 @@ func (c *serveConfig) secured(plain net.Listener) (net.Listener, error) {
 
 // install introduces the packages of the API to the node. The password is that
 // of a superuser made by this start, if it was generated.
-func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.Node, log *slog.Logger) (string, error) {
+func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.Node, late *lateTasks, log *slog.Logger) (string, error) {
 	dc := directory.DefaultConfig()
 	dc.SuperuserName = cfg.SuperuserName
+	dc.Keys = cfg.secretKeys
 	dir, err := directory.Open(ctx, dc, n)
 	if err != nil {
 		return "", err
 	}
+	late.directory.Store(dir)
 	generated, err := dir.EnsureSuperuser(ctx, dc.SuperuserName+"@localhost", cfg.SuperuserPassword)
 	if err != nil {
 		return "", err

@@ -38,6 +38,7 @@ const (
 const (
 	TaskPurgeApplication = "purge-application"
 	TaskExpireTokens     = "expire-tokens"
+	TaskReseal           = "reseal"
 	TaskDropEdges        = "drop-edges"
 	TaskReindex          = "reindex"
 	TaskClear            = "clear-collection"
