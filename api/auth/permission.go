@@ -41,7 +41,7 @@ func OpOf(method string) Op {
 // Bounds of a permission string.
 const (
 	maxPermission = 1024 // bytes
-	maxSegments   = 64   // of one pattern
+	maxSegments   = 63   // of one pattern: see states
 )
 
 // Permission is a parsed permission string: operations and path patterns. It

@@ -25,32 +25,32 @@ func Literal(segments []string) []Place {
 	return places
 }
 
-// states says which segments of a pattern can come next: i is set if the first i have
-// been matched.
-type states [maxSegments + 1]bool
+// states says which segments of a pattern can come next: bit i is set if the first i
+// have been matched. A pattern has fewer segments than the word has bits.
+type states uint64
 
 // close adds to s what ** allows, which may match nothing.
-func (s *states) close(pat []segment) {
+func (s states) close(pat []segment) states {
 	for i := range pat {
-		if s[i] && pat[i].deep {
-			s[i+1] = true
+		if s>>i&1 != 0 && pat[i].deep {
+			s |= 1 << (i + 1)
 		}
 	}
+	return s
 }
 
-// step is s after one segment of a path.
-func (s *states) step(pat []segment, place *Place, text string, first bool, user string) (next states) {
-	for i := range pat {
-		switch {
-		case !s[i]:
+// step is what s becomes by one segment of a path.
+func (s states) step(pat []segment, place *Place, text string, first bool, user string) (next states) {
+	for left := s; left != 0; left &= left - 1 {
+		switch i := bits.TrailingZeros64(uint64(left)); {
+		case i == len(pat):
 		case pat[i].deep:
-			next[i] = true
+			next |= 1 << i
 		case pat[i].matchesAt(place, text, first, user):
-			next[i+1] = true
+			next |= 1 << (i + 1)
 		}
 	}
-	next.close(pat)
-	return next
+	return next.close(pat)
 }
 
 // matchesAt is matches for a segment in a place. Whom a place names is known: the
@@ -68,8 +68,7 @@ func (s *segment) matchesAt(place *Place, text string, first bool, user string) 
 
 // matchPlaces is matchPath for all the paths that the places spell.
 func matchPlaces(pat []segment, places []Place, user string) bool {
-	now := states{true}
-	now.close(pat)
+	now := states(1).close(pat)
 	for i := range places {
 		var next states
 		for _, spelling := range places[i].Spellings {
@@ -77,14 +76,13 @@ func matchPlaces(pat []segment, places []Place, user string) bool {
 			for j, text := range spelling {
 				at = at.step(pat, &places[i], text, i+j == 0, user)
 			}
-			for k := range pat {
-				next[k+1] = next[k+1] || at[k+1]
-			}
-			next[0] = next[0] || at[0]
+			next |= at
 		}
-		now = next
+		if now = next; now == 0 {
+			return false
+		}
 	}
-	return now[len(pat)]
+	return now>>len(pat)&1 != 0
 }
 
 // matchesPlaces is matches for all the paths that the places spell.
