@@ -54,6 +54,7 @@ type Options struct {
 	API       func(*api.Config)       // likewise
 	Empty     bool                    // without the organisation and what goes with it
 	Purge     bool                    // what a deleted application holds goes at once
+	Pins      collections.Pins        // keeps PINs; nil: users have none
 }
 
 // Start starts a server that ends with the test.
@@ -140,7 +141,7 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 	manage := management.New(mc, cluster, dir)
 	qc := query.DefaultConfig()
 	qc.CursorKey = cursor.Key(auth.DeriveKey(s.Node.Cluster().Key, "cursor"))
-	data := collections.New(cluster, dir, query.New(qc))
+	data := collections.New(cluster, dir, query.New(qc), opts.Pins)
 	ac := api.DefaultConfig()
 	if opts.API != nil {
 		opts.API(&ac)

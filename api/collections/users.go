@@ -39,13 +39,26 @@ func (c *call) newUser(doc *document, item *command.NewEntity) error {
 		}
 	}
 	if password, ok := doc.secret("password"); ok && password != "" {
-		credential, err := c.passwords.HashPassword(c.req.Context(), password)
+		credential, err := c.accounts.HashPassword(c.req.Context(), password)
 		if err != nil {
 			return err
 		}
 		item.Credentials = append(item.Credentials, credential)
 	}
-	return nil
+	return c.newPin(doc, item)
+}
+
+// newPin takes the PIN of a new user out of a document.
+func (c *call) newPin(doc *document, item *command.NewEntity) error {
+	pin, ok := doc.secret("pin")
+	if !ok || pin == "" || c.pins == nil {
+		return nil
+	}
+	credential, err := c.sealPin(item.ID, pin)
+	if err == nil {
+		item.Credentials = append(item.Credentials, credential)
+	}
+	return err
 }
 
 // activates reports whether new users of the application may sign in at once:
@@ -172,7 +185,7 @@ func (c *call) password(segment string) (*wire.Reply, error) {
 		}
 		who = c.req.Principal.ID.String()
 	}
-	if err := c.passwords.SetUserPassword(c.req.Context(), c.req.App.Number, who, old, password, force); err != nil {
+	if err := c.accounts.SetUserPassword(c.req.Context(), c.req.App.Number, who, old, password, force); err != nil {
 		return nil, err
 	}
 	return wire.Management("set user password"), nil

@@ -205,7 +205,7 @@ func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.N
 	qc := query.DefaultConfig()
 	qc.CursorKey = cursor.Key(auth.DeriveKey(n.Cluster().Key, "cursor"))
 	queries := query.New(qc)
-	data := collections.New(n, dir, queries)
+	data := collections.New(n, dir, queries, nil)
 	metrics := newMetrics(n, queries, server.Stats)
 	parts := api.Parts{
 		Authenticate: manage.Authenticate,
