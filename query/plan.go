@@ -99,9 +99,12 @@ func (p *planner) trial() int { return p.s.tune.trial + 4*p.s.req.Limit }
 // merge is what can be merged of a condition.
 type merge struct {
 	in, out []rows
-	exact   bool    // nothing need be filtered
+	exact   bool    // in and out prove all factors but those of late
 	late    []*term // factors that could be collected, if need be
 }
+
+// filter reports whether what is merged must be filtered.
+func (m *merge) filter() bool { return !m.exact || len(m.late) > 0 }
 
 // merge takes the factors apart.
 func (p *planner) merge() *merge {
@@ -119,8 +122,9 @@ func (p *planner) merge() *merge {
 			m.in, m.exact = append(m.in, found.rows()), m.exact && !found.loose
 			continue
 		}
-		m.exact = false
-		if f.kind != opaque {
+		if f.kind == opaque {
+			m.exact = false
+		} else {
 			m.late = append(m.late, f)
 		}
 	}
@@ -206,7 +210,7 @@ func (p *planner) inDefaultOrder() {
 	}
 	p.bounds(func(bound int) bool {
 		if found, at := p.pickSmall(m.late, bound); found != nil {
-			m.in = append(m.in, found.rows())
+			m.in, m.exact = append(m.in, found.rows()), m.exact && !found.loose
 			m.late = slices.Delete(m.late, at, at+1)
 			return true
 		}
@@ -251,11 +255,11 @@ func (p *planner) take(m *merge, from uint64, a attempt) (next uint64, done bool
 	if len(m.in) == 1 && len(m.out) == 0 {
 		r = m.in[0]
 	}
-	defer s.explain(func() *Plan { return filtered(r.explain(), !m.exact) })
+	defer s.explain(func() *Plan { return filtered(r.explain(), m.filter()) })
 	if s.req.Limit == 0 {
 		return 0, true
 	}
-	if m.exact {
+	if !m.filter() {
 		p.takeExact(r, from)
 		return 0, true
 	}
