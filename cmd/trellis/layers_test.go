@@ -64,6 +64,11 @@ var layers = map[string][]string{
 	"push/mail":   vocabulary(),
 	"push/signin": vocabulary(),
 
+	// HTML: what a page says and how its form is kept safe, without routes.
+	"api/pages":           vocabulary("api/auth", "api/pages/..."),
+	"api/pages/challenge": vocabulary("api/auth"),
+	"api/pages/redirect":  vocabulary(),
+
 	// The harness speaks HTTP and shares no code with what it measures.
 	"bench":          {"bench/..."},
 	"bench/client":   {"bench/..."},
