@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 
+	"github.com/trellisdb/trellis/api/auth"
+	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/raftfsm/command"
 	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
@@ -60,7 +62,8 @@ func (d *Directory) verify(ctx context.Context, app entity.AppID, s stored, who,
 
 // LoginAdmin returns the admin user whose name (username, e-mail or UUID) and
 // password these are. InvalidGrant otherwise (A17), or if the account is not
-// activated or disabled (A18), which the superuser's never is.
+// activated or disabled (A18), or not confirmed though that is required (A19, with
+// status 403), which the superuser's never is.
 func (d *Directory) LoginAdmin(ctx context.Context, who, password string) (*Admin, error) {
 	s, err := d.person(ctx, entity.Management, adminsName, who)
 	if err != nil {
@@ -79,6 +82,9 @@ func (d *Directory) LoginAdmin(ctx context.Context, who, password string) (*Admi
 	}
 	a.PasswordChanged = s.credential.Changed
 	if !d.IsSuperuserName(a.Username) {
+		if d.cfg.ConfirmAdmins && !a.Confirmed {
+			return nil, &wire.OAuthError{Status: 403, Code: fault.InvalidGrant, Description: "User must be confirmed to authenticate"}
+		}
 		if err := MayLogin(a.Activated, a.Disabled); err != nil {
 			return nil, err
 		}
@@ -107,6 +113,40 @@ func (d *Directory) LoginUser(ctx context.Context, app entity.AppID, who, passwo
 	return u, MayLogin(u.Activated, u.Disabled)
 }
 
+// LoginPin returns the user of an application whose name this is, if is says that his
+// PIN was right. It makes him wait after wrong ones as after wrong passwords, and fails
+// as LoginUser does.
+func (d *Directory) LoginPin(ctx context.Context, app entity.AppID, who string, is func(ctx context.Context, user entity.ID) (bool, error)) (*User, error) {
+	s, err := d.person(ctx, app, "users", who)
+	if err != nil {
+		return nil, err
+	}
+	a := accountOf(app, who)
+	if s.found {
+		a = accountOf(app, s.entity.ID.String())
+	}
+	if err := d.throttle.begin(a, d.now()); err != nil {
+		return nil, err
+	}
+	o := undecided
+	defer func() { d.throttle.end(a, o, d.now()) }()
+	ok := false
+	if s.found {
+		if ok, err = is(ctx, s.entity.ID); err != nil {
+			return nil, err
+		}
+	}
+	if o = wrong; !ok {
+		return nil, invalidGrant()
+	}
+	o = right
+	u, err := userOf(s.entity)
+	if err != nil {
+		return nil, err
+	}
+	return u, MayLogin(u.Activated, u.Disabled)
+}
+
 // MayLogin refuses accounts that are disabled or not activated (A18).
 func MayLogin(activated, disabled bool) error {
 	switch {
@@ -118,10 +158,19 @@ func MayLogin(activated, disabled bool) error {
 	return nil
 }
 
-// HashPassword checks a password against the policy (PasswordPolicy, R15) and
-// returns the credential to store with its user.
+// HashPassword checks the password of an application's user against the policy
+// (PasswordPolicy, R15) and returns the credential to store with him.
 func (d *Directory) HashPassword(ctx context.Context, password string) (command.Credential, error) {
-	if err := d.cfg.Policy.Check(password); err != nil {
+	return d.hashPassword(ctx, d.cfg.Policy, password)
+}
+
+// HashAdminPassword does for admin users what HashPassword does for an application's.
+func (d *Directory) HashAdminPassword(ctx context.Context, password string) (command.Credential, error) {
+	return d.hashPassword(ctx, d.cfg.AdminPolicy, password)
+}
+
+func (d *Directory) hashPassword(ctx context.Context, policy auth.PasswordPolicy, password string) (command.Credential, error) {
+	if err := policy.Check(password); err != nil {
 		return command.Credential{}, err
 	}
 	hash, err := d.passwords.hash(ctx, password)
@@ -146,7 +195,6 @@ func (d *Directory) setPassword(ctx context.Context, app entity.AppID, collectio
 	if err != nil {
 		return err
 	}
-	var expect []byte
 	if !force {
 		ok, err := d.verify(ctx, app, s, who, old)
 		if err != nil {
@@ -156,15 +204,9 @@ func (d *Directory) setPassword(ctx context.Context, app entity.AppID, collectio
 			// Unknown users too: who asks has proved nothing yet.
 			return fault.New(fault.WrongPassword, "Unable to authenticate due to username or password being incorrect")
 		}
-		expect = s.credential.Value
 	}
 	if !s.found {
 		return fault.New(fault.ServiceResourceNotFound, "Service resource not found")
 	}
-	c, err := d.HashPassword(ctx, password)
-	if err != nil {
-		return err
-	}
-	_, err = d.do(ctx, app, command.SetCredential{Collection: collection, Owner: s.entity.ID, Credential: c, Expect: expect})
-	return err
+	return d.change(ctx, &change{app: app, collection: collection, stored: s, password: password})
 }

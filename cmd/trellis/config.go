@@ -56,6 +56,8 @@ type serveConfig struct {
 	SuperuserName     string `koanf:"superuser-name"`
 	SuperuserPassword string `koanf:"superuser-password"`
 	ClusterSecret     string `koanf:"cluster-secret"`
+
+	Accounts accountsConfig `koanf:",squash"`
 }
 
 // defaultSuperuser is the name of the superuser if none is configured.
@@ -93,7 +95,7 @@ func addServeFlags(fs *pflag.FlagSet) {
 
 // loadConfig merges file, environment and flags, and checks the result.
 func loadConfig(fs *pflag.FlagSet) (serveConfig, error) {
-	var cfg serveConfig
+	cfg := serveConfig{Accounts: defaultAccounts()}
 	k := koanf.New("\x00") // keys are flat
 	path, err := fs.GetString("config")
 	if err != nil {
@@ -102,7 +104,8 @@ func loadConfig(fs *pflag.FlagSet) (serveConfig, error) {
 	if path == "" {
 		path = os.Getenv(envPrefix + "CONFIG")
 	}
-	known := append([]string{"config"}, secretKeys...)
+	known, lists := cfg.Accounts.keys()
+	known, lists = append(append(known, "config"), secretKeys...), append(lists, "join")
 	fs.VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
 	if path != "" {
 		if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
@@ -119,7 +122,7 @@ func loadConfig(fs *pflag.FlagSet) (serveConfig, error) {
 		if !slices.Contains(known, key) {
 			return "", nil
 		}
-		if key == "join" {
+		if slices.Contains(lists, key) {
 			return key, strings.FieldsFunc(value, func(r rune) bool { return r == ',' })
 		}
 		return key, value
@@ -175,6 +178,9 @@ func (c *serveConfig) check() error {
 		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 			return fmt.Errorf("--pprof-addr is %s, want a loopback address", c.PprofAddr)
 		}
+	}
+	if err := c.Accounts.check(c.BaseURL); err != nil {
+		return err
 	}
 	_, err := c.level()
 	return err

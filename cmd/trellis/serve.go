@@ -26,6 +26,7 @@ import (
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/node"
 	"github.com/trellisdb/trellis/node/peer"
+	"github.com/trellisdb/trellis/node/tasks"
 	"github.com/trellisdb/trellis/query"
 	"github.com/trellisdb/trellis/query/cursor"
 )
@@ -97,7 +98,11 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 		err = errors.Join(err, server.Shutdown(stop))
 	}()
 
-	n, err := node.Start(ctx, cfg.node(log, listener.Addr()))
+	nc, err := cfg.node(log, listener.Addr())
+	if err != nil {
+		return err
+	}
+	n, err := node.Start(ctx, nc)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil // told to stop while it waited for others
@@ -144,7 +149,7 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 }
 
 // node is the configuration of the node.
-func (c *serveConfig) node(log *slog.Logger, httpAddr net.Addr) node.Config {
+func (c *serveConfig) node(log *slog.Logger, httpAddr net.Addr) (node.Config, error) {
 	nc := node.DefaultConfig(c.DataDir)
 	nc.Name, nc.Version, nc.Zone = c.NodeID, version, c.Zone
 	nc.Partitions = c.Partitions
@@ -163,7 +168,12 @@ func (c *serveConfig) node(log *slog.Logger, httpAddr net.Addr) node.Config {
 		log.Error("the node cannot go on and ends now; what it acknowledged is on disk", "error", err)
 		os.Exit(1)
 	}
-	return nc
+	sender, err := c.Accounts.mails(log)
+	if err != nil {
+		return nc, err
+	}
+	nc.Tasks.Kinds = append(nc.Tasks.Kinds, tasks.Mail(deliverer{sender, log.With("part", "mail")}))
+	return nc, nil
 }
 
 // secured is the listener with TLS, if that is configured.
@@ -183,6 +193,7 @@ func (c *serveConfig) secured(plain net.Listener) (net.Listener, error) {
 func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.Node, log *slog.Logger) (string, error) {
 	dc := directory.DefaultConfig()
 	dc.SuperuserName = cfg.SuperuserName
+	cfg.Accounts.directory(&dc)
 	dir, err := directory.Open(ctx, dc, n)
 	if err != nil {
 		return "", err
@@ -191,12 +202,16 @@ func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.N
 	if err != nil {
 		return "", err
 	}
-	mc := management.DefaultConfig()
-	mc.PurgeAfter = cfg.PurgeAfter
-	manage := management.New(mc, n, dir)
 	qc := query.DefaultConfig()
 	qc.CursorKey = cursor.Key(auth.DeriveKey(n.Cluster().Key, "cursor"))
 	queries := query.New(qc)
+	manage, err := manager(&cfg, n, dir, queries, log)
+	if err == nil {
+		err = manage.Prepare(ctx)
+	}
+	if err != nil {
+		return "", err
+	}
 	data := collections.New(n, dir, queries)
 	metrics := newMetrics(n, queries, server.Stats)
 	parts := api.Parts{
@@ -217,6 +232,29 @@ func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.N
 		parts.Elsewhere, parts.Here, parts.Dial = n.Elsewhere, n.Here, n.DialAPI
 	}
 	return generated, server.Install(parts)
+}
+
+// manager makes the handlers of the management API.
+func manager(cfg *serveConfig, n *node.Node, dir *directory.Directory, queries *query.Engine, log *slog.Logger) (*management.Handlers, error) {
+	mc := management.DefaultConfig()
+	mc.PurgeAfter = cfg.PurgeAfter
+	if err := cfg.Accounts.management(&mc); err != nil {
+		return nil, err
+	}
+	site, err := cfg.Accounts.pages(auth.DeriveKey(n.Cluster().Key, "form"))
+	if err != nil {
+		return nil, err
+	}
+	return management.New(mc, management.Parts{
+		Cluster: n, Directory: dir, Engine: queries, Mailer: mailer{}, Pages: site, Log: log,
+		Provision: func(ctx context.Context) error {
+			if cfg.SuperuserPassword == "" {
+				return nil // it was made at the first start
+			}
+			_, err := dir.EnsureSuperuser(ctx, cfg.SuperuserName+"@localhost", cfg.SuperuserPassword)
+			return err
+		},
+	}), nil
 }
 
 // greet says where the API is and how to sign in.
