@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -19,6 +20,9 @@ type Config struct {
 	IdleTimeout    time.Duration // between requests of a connection
 	RequestTimeout time.Duration // for a handler to answer
 	GzipFrom       int           // replies of at least this many bytes are compressed if asked; 0: none
+
+	// TrustedProxies are networks whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
 
 	BaseURL      string // public base URL, for "uri"; empty: scheme and Host of the request
 	RootRedirect string // where / leads

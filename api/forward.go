@@ -93,6 +93,7 @@ func (s *Server) forwarded(fh *fasthttp.RequestCtx, req *wire.Request, err error
 	deadline, _ := req.Context().Deadline()
 	host := string(fh.Host())
 	fh.Request.Header.SetHost(host)
+	fh.Request.Header.Set(clientHeader, req.Address().String())
 	if err := s.peers.to(node, parts.Dial).DoDeadline(&fh.Request, &fh.Response, deadline); err != nil {
 		s.log.Debug("request not forwarded", "node", node, "error", err)
 		fh.Response.Reset()

@@ -153,6 +153,7 @@ func (s *Server) serve(fh *fasthttp.RequestCtx) {
 
 func (s *Server) answer(fh *fasthttp.RequestCtx) {
 	req, err := wire.NewRequest(s.ctx, fh, &s.limits)
+	req.From(s.clientAddress(fh))
 	var reply *wire.Reply
 	if err == nil {
 		reply, err = s.try(req)

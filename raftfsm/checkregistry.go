@@ -14,15 +14,16 @@ import (
 
 // credential checks that a credential has an owner in some collection.
 func (c *checker) credential(k, v []byte) error {
-	if len(k) != 9+16+1 {
+	_, owner, kind, ok := keys.DecodeCredential(k)
+	if !ok {
 		c.problem(k, "damaged credential key")
 		return nil
 	}
-	if _, err := entity.DecodeCredential(v); err != nil || credentialKind(k[25]) != nil {
+	if _, err := entity.DecodeCredential(v); err != nil || credentialKind(kind) != nil {
 		c.problem(k, "damaged credential record")
 		return nil
 	}
-	return c.owner(k, entity.ID(k[9:25]))
+	return c.owner(k, owner)
 }
 
 // grant checks that a permission has an owner in some collection.

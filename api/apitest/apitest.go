@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,6 +42,7 @@ type Server struct {
 	Admin  string // access token of the organisation's owner
 	Node   *node.Node
 	Mails  *Mailbox // what was sent, unless Options says otherwise
+	dir    atomic.Pointer[directory.Directory]
 	client *http.Client
 	stop   []func() error
 }
@@ -55,6 +57,7 @@ const (
 type Options struct {
 	Log       io.Writer               // takes the whole log; nil: errors go to standard error
 	Directory func(*directory.Config) // changes the configuration; may be nil
+	API       func(*api.Config)       // likewise
 	Empty     bool                    // without the organisation and what goes with it
 	Purge     bool                    // what a deleted application holds goes at once
 
@@ -112,7 +115,7 @@ func OpenWith(dir string, opts Options) (s *Server, err error) {
 	if sender == nil {
 		sender = s.Mails
 	}
-	nc.Tasks.Kinds = append(nc.Tasks.Kinds, tasks.Mail(deliverer{sender}))
+	nc.Tasks.Kinds = append(nc.Tasks.Kinds, tasks.Mail(deliverer{sender, &s.dir}))
 	nc.Tasks.Backoff = 10 * time.Millisecond
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -145,6 +148,7 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 	if err != nil {
 		return err
 	}
+	s.dir.Store(dir)
 	if _, err := dir.EnsureSuperuser(ctx, "root@example.test", SuperuserPassword); err != nil {
 		return err
 	}
@@ -163,7 +167,7 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 		return err
 	}
 	manage := management.New(mc, management.Parts{
-		Cluster: cluster, Directory: dir, Engine: engine, Mailer: mailer{}, Pages: site, Log: log,
+		Cluster: cluster, Directory: dir, Engine: engine, Mailer: mailer{dir}, Pages: site, Log: log,
 		Provision: func(ctx context.Context) error {
 			_, err := dir.EnsureSuperuser(ctx, "root@example.test", SuperuserPassword)
 			return err
@@ -173,7 +177,11 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 		return err
 	}
 	data := collections.New(cluster, dir, engine)
-	server, err := api.New(api.DefaultConfig(), api.Parts{
+	ac := api.DefaultConfig()
+	if opts.API != nil {
+		opts.API(&ac)
+	}
+	server, err := api.New(ac, api.Parts{
 		Authenticate: manage.Authenticate,
 		Resolve:      manage.Resolve,
 		ResolveID:    manage.ResolveID,

@@ -6,16 +6,19 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/trellisdb/trellis/api/auth"
+	"github.com/trellisdb/trellis/api/directory"
 	"github.com/trellisdb/trellis/api/management"
 	"github.com/trellisdb/trellis/api/pages"
 	"github.com/trellisdb/trellis/api/pages/challenge"
 	"github.com/trellisdb/trellis/push/mail"
 	"github.com/trellisdb/trellis/raftfsm/command"
 	"github.com/trellisdb/trellis/storage/entity"
+	"github.com/trellisdb/trellis/storage/fault"
 )
 
 // Mailbox is a mail.Sender that keeps what it is given, as it would be read.
@@ -92,34 +95,57 @@ func (m *Mailbox) Take(tb testing.TB, key, to string) Mail {
 	}
 }
 
+// sealedMail is the kind of secret that the body of a mail's task is.
+const sealedMail byte = 'm'
+
 // mailer makes tasks of mails, as cmd/trellis does.
-type mailer struct{}
+type mailer struct{ dir *directory.Directory }
 
 // Task implements management.Mailer.
-func (mailer) Task(m management.Mail) (command.NewTask, error) {
-	msg := mail.Message{ID: entity.NewID(), Key: mail.Key(m.Key), Variables: m.Variables}
-	for _, r := range m.To {
+func (m mailer) Task(sent management.Mail) (command.NewTask, error) {
+	msg := mail.Message{ID: entity.NewID(), Key: mail.Key(sent.Key), Variables: sent.Variables}
+	for _, r := range sent.To {
 		msg.Recipients = append(msg.Recipients, mail.Recipient{Name: r.Name, Address: r.Address})
 	}
 	body, err := msg.Append(nil)
+	if err == nil {
+		body, err = m.dir.Seal(msg.ID, sealedMail, body)
+	}
 	return command.NewTask{ID: msg.ID, Kind: entity.TaskMail, Priority: entity.Urgent, Body: body}, err
 }
 
-// deliverer sends the mails of tasks, as cmd/trellis does.
-type deliverer struct{ to mail.Sender }
+// deliverer sends the mails of tasks, once there is a directory to read them with.
+type deliverer struct {
+	to  mail.Sender
+	dir *atomic.Pointer[directory.Directory]
+}
 
 // Send implements tasks.Sender.
-func (d deliverer) Send(ctx context.Context, body []byte) ([]byte, error) {
-	m, err := mail.Decode(body)
+func (d deliverer) Send(ctx context.Context, task entity.ID, body []byte) ([]byte, error) {
+	dir := d.dir.Load()
+	if dir == nil {
+		return body, fault.New(fault.Stopping, "the node is starting")
+	}
+	plain, err := dir.Open(task, sealedMail, body)
+	if err != nil {
+		return nil, err
+	}
+	m, err := mail.Decode(plain)
 	if err != nil {
 		return nil, err
 	}
 	sent := d.to.Send(ctx, &m)
 	left, some := mail.Rest(&m, sent)
-	if !some {
+	switch {
+	case !some:
 		return nil, sent
+	case len(left.Recipients) == len(m.Recipients):
+		return body, sent
 	}
 	rest, err := left.Append(nil)
+	if err == nil {
+		rest, err = dir.Seal(task, sealedMail, rest)
+	}
 	return rest, errors.Join(sent, err)
 }
 

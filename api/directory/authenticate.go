@@ -315,11 +315,11 @@ func (d *Directory) client(ctx context.Context, id, secret string, wrong error) 
 	}
 	var p *auth.Principal
 	err = d.with(ctx, entity.Management, func(v *storage.View) error {
-		stored, err := secretOf(v, entity.Management, uuid, entity.CredentialSecret)
+		stored, err := d.clientSecret(v, uuid)
 		if err != nil {
 			return err
 		}
-		if !auth.Same(string(stored.Value), strings.TrimSpace(secret)) || len(stored.Value) == 0 {
+		if !auth.Same(stored, strings.TrimSpace(secret)) || stored == "" {
 			return wrong
 		}
 		p, err = clientPrincipal(v, owner, uuid)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/trellisdb/trellis/api/auth"
@@ -14,6 +15,7 @@ import (
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
 	"github.com/trellisdb/trellis/storage/keys"
+	"github.com/trellisdb/trellis/storage/seal"
 )
 
 // Cluster is what the directory needs of a node.
@@ -40,8 +42,12 @@ type Config struct {
 	PasswordQueue  int // requests that may wait for a slot
 	CacheEntries   int // of each cache
 	ThrottleAfter  int // wrong passwords of one account before it has to wait
+	AddressAfter   int // wrong passwords from one address, before that has to wait
 	ThrottleMax    time.Duration
 	MaxTokenMillis int64 // longest and default life of a token, ms
+	// Keys encrypt secrets that are shown again, the newest first. With none of them
+	// the cluster's own key does, which lies beside what it encrypts.
+	Keys [][]byte
 }
 
 // DefaultConfig returns a working configuration without a superuser.
@@ -54,7 +60,8 @@ func DefaultConfig() Config {
 		PasswordQueue:  64,
 		CacheEntries:   10_000,
 		ThrottleAfter:  10,
-		ThrottleMax:    time.Minute,
+		AddressAfter:   100,
+		ThrottleMax:    5 * time.Minute,
 		MaxTokenMillis: 7 * 24 * 3600 * 1000,
 	}
 }
@@ -66,8 +73,10 @@ type Directory struct {
 	tokenKey  auth.Key
 	passwords *passwords
 	throttle  *throttle
+	mails     *throttle
 	now       func() time.Time
 	seal      [32]byte // of the keys of remembered credentials, of this process alone
+	ring      *seal.Ring
 
 	organizations *cache[string, *Organization]
 	applications  *cache[route, *Application]
@@ -83,7 +92,7 @@ type Directory struct {
 // Open makes a directory of a cluster that has its identity. It waits for a majority
 // of the cluster as long as ctx lets it. It starts nothing that would have to be closed.
 func Open(ctx context.Context, cfg Config, cluster Cluster) (*Directory, error) {
-	if cfg.PasswordSlots < 1 || cfg.CacheEntries < 1 || cfg.MaxTokenMillis < 1 || cfg.ThrottleAfter < 1 {
+	if cfg.PasswordSlots < 1 || cfg.CacheEntries < 1 || cfg.MaxTokenMillis < 1 || cfg.ThrottleAfter < 1 || cfg.AddressAfter < 1 {
 		return nil, fmt.Errorf("directory: configuration %+v has a bound below 1", cfg)
 	}
 	identity, err := readIdentity(ctx, cluster)
@@ -93,7 +102,8 @@ func Open(ctx context.Context, cfg Config, cluster Cluster) (*Directory, error) 
 	d := &Directory{
 		cfg: cfg, cluster: cluster, now: time.Now,
 		tokenKey:      auth.DeriveKey(identity.Key, "token"),
-		throttle:      newThrottle(cfg.ThrottleAfter, cfg.ThrottleMax, cfg.CacheEntries),
+		throttle:      newThrottle(cfg.ThrottleAfter, cfg.AddressAfter, cfg.ThrottleMax, cfg.CacheEntries),
+		mails:         newThrottle(mailsOfAccount, mailsOfAddress, time.Hour, cfg.CacheEntries),
 		organizations: newCache[string, *Organization](cfg.CacheEntries),
 		applications:  newCache[route, *Application](cfg.CacheEntries),
 		numbers:       newCache[entity.AppID, entity.ID](cfg.CacheEntries),
@@ -105,6 +115,10 @@ func Open(ctx context.Context, cfg Config, cluster Cluster) (*Directory, error) 
 		usages:        newCache[[32]byte, *usage](cfg.CacheEntries),
 	}
 	if _, err := rand.Read(d.seal[:]); err != nil {
+		return nil, fmt.Errorf("directory: %w", err)
+	}
+	own := auth.DeriveKey(identity.Key, "seal")
+	if d.ring, err = seal.NewRing(append(slices.Clone(cfg.Keys), own[:])...); err != nil {
 		return nil, fmt.Errorf("directory: %w", err)
 	}
 	if d.passwords, err = newPasswords(cfg.BcryptCost, cfg.PasswordSlots, cfg.PasswordQueue); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
@@ -80,59 +81,133 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 }
 
-func TestThrottle(t *testing.T) {
-	now := time.Unix(1_700_000_000, 0)
-	th := newThrottle(3, 8*time.Second, 2)
-	a, b := accountOf(16, "Lee"), accountOf(17, "lee")
-	fail := func() time.Duration {
-		if err := th.begin(a, now); err != nil {
-			t.Fatalf("%v at %v", err, now)
-		}
-		th.end(a, wrong, now)
-		for wait := time.Duration(0); ; wait += time.Second {
-			if th.begin(a, now.Add(wait)) == nil {
-				now = now.Add(wait)
-				th.end(a, undecided, now)
-				return wait
-			}
-		}
+// tries is a throttle and the clock of its test.
+type tries struct {
+	*throttle
+
+	t   *testing.T
+	now time.Time
+}
+
+func (x *tries) one(a account, from string, o outcome) error {
+	x.t.Helper()
+	var addr netip.Addr
+	if from != "" {
+		addr = netip.MustParseAddr(from)
 	}
+	at, err := x.begin(a, addr, x.now)
+	if err == nil {
+		x.end(&at, o, x.now)
+	}
+	return err
+}
+
+// fail tries a wrong password, and returns how long the account then has to wait.
+func (x *tries) fail(a account, from string) time.Duration {
+	x.t.Helper()
+	if err := x.one(a, from, wrong); err != nil {
+		x.t.Fatalf("%v at %v", err, x.now)
+	}
+	for wait := time.Duration(0); ; wait += time.Second {
+		if x.one(a, from, undecided) == nil {
+			return wait
+		}
+		x.now = x.now.Add(time.Second)
+	}
+}
+
+func TestThrottle(t *testing.T) {
+	x := &tries{newThrottle(3, 100, 8*time.Second, 2), t, time.Unix(1_700_000_000, 0)}
+	a, b := accountOf(16, "Lee"), accountOf(17, "lee")
 	for i, want := range []time.Duration{0, 0, 1, 2, 4, 8, 8} {
-		if got := fail(); got != want*time.Second {
+		if got := x.fail(a, ""); got != want*time.Second {
 			t.Errorf("after %d wrong passwords: %v, want %v s", i+1, got, int(want))
 		}
 	}
-	if err := th.begin(b, now); err != nil {
+	if err := x.one(b, "", undecided); err != nil {
 		t.Errorf("another application's lee: %v", err)
 	}
-	th.end(b, undecided, now)
-	if err := th.begin(a, now); err != nil {
+	first, err := x.begin(a, netip.Addr{}, x.now)
+	if err != nil {
 		t.Error(err)
 	}
-	if err := th.begin(a, now); !fault.Is(err, fault.TooManyRequests) {
+	if err := x.one(a, "", undecided); !fault.Is(err, fault.TooManyRequests) {
 		t.Errorf("a second try beside the first: %v", err)
 	}
-	th.end(accountOf(16, " LEE "), right, now)
-	if got := fail(); got != 0 {
+	x.end(&first, undecided, x.now)
+	if err := x.one(accountOf(16, " LEE "), "", right); err != nil {
+		t.Error(err)
+	}
+	if got := x.fail(a, ""); got != 0 {
 		t.Errorf("after a right password: %v", got)
 	}
 	for i := range burst * 3 {
-		if err := th.begin(b, now); err != nil {
+		if _, err := x.begin(b, netip.Addr{}, x.now); err != nil {
 			t.Errorf("try %d beside others: %v", i, err)
 		}
 	}
-	if err := th.begin(b, now); !fault.Is(err, fault.TooManyRequests) {
+	if err := x.one(b, "", undecided); !fault.Is(err, fault.TooManyRequests) {
 		t.Errorf("one too many at once: %v", err)
 	}
 	for i := range 100 {
-		other := accountOf(1, fmt.Sprint(i))
-		if err := th.begin(other, now); err != nil {
+		if err := x.one(accountOf(1, fmt.Sprint(i)), fmt.Sprintf("10.0.0.%d", i), wrong); err != nil {
 			t.Fatal(err)
 		}
-		th.end(other, wrong, now)
+		if err := x.one(accountOf(2, fmt.Sprint(i)), fmt.Sprintf("10.0.1.%d", i), right); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if n := len(th.mu.failures); n != 2 {
-		t.Errorf("%d accounts are remembered", n)
+	if n, m := len(x.mu.failures), len(x.mu.familiar); n > 2 || m > 2 {
+		t.Errorf("%d accounts and addresses and %d pairs are remembered", n, m)
+	}
+}
+
+// TestThrottleOfAddresses tries many accounts from one address, and one account from
+// many.
+func TestThrottleOfAddresses(t *testing.T) {
+	x := &tries{newThrottle(5, 20, time.Minute, 10_000), t, time.Unix(1_700_000_000, 0)}
+	owner := accountOf(16, "lee")
+	if err := x.one(owner, "192.0.2.7", right); err != nil {
+		t.Fatal(err)
+	}
+	through := func(n int, who func(i int) account, from func(i int) string) (passed int) {
+		for i := range n {
+			if x.one(who(i), from(i), wrong) == nil {
+				passed++
+			}
+		}
+		return passed
+	}
+	spread := func(int) account { return owner }
+	if n := through(1000, spread, func(i int) string { return fmt.Sprintf("198.51.%d.%d", i/250, i%250) }); n != 5 {
+		t.Errorf("%d of 1000 wrong passwords from many addresses were compared, want 5", n)
+	}
+	if err := x.one(owner, "192.0.2.7", right); err != nil {
+		t.Errorf("the owner, from where he signed in before, while others try: %v", err)
+	}
+	if err := x.one(owner, "203.0.113.9", right); !fault.Is(err, fault.TooManyRequests) {
+		t.Errorf("a stranger meanwhile: %v", err)
+	}
+	x.now = x.now.Add(2 * time.Minute)
+	if err := x.one(owner, "203.0.113.9", right); err != nil {
+		t.Errorf("the owner, from elsewhere, afterwards: %v", err)
+	}
+	// A whole /64 is one address.
+	various := func(i int) account { return accountOf(16, fmt.Sprint("user", i)) }
+	if n := through(1000, various, func(i int) string { return fmt.Sprintf("2001:db8::%x", i+1) }); n != 20 {
+		t.Errorf("%d of 1000 accounts were tried from one network, want 20", n)
+	}
+	if err := x.one(various(1), "2001:db8:0:1::1", wrong); err != nil {
+		t.Errorf("from another network: %v", err)
+	}
+	if err := x.one(owner, "2001:db8::77", right); !fault.Is(err, fault.TooManyRequests) {
+		t.Errorf("a right password from an address that has to wait: %v", err)
+	}
+	// A mapped address is the one it maps.
+	y := &tries{newThrottle(5, 1, time.Minute, 100), t, x.now}
+	_ = y.one(owner, "192.0.2.9", wrong)
+	if err := y.one(various(2), "::ffff:192.0.2.9", wrong); !fault.Is(err, fault.TooManyRequests) {
+		t.Errorf("the same address, mapped: %v", err)
 	}
 }
 

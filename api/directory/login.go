@@ -39,18 +39,25 @@ func (d *Directory) person(ctx context.Context, app entity.AppID, collection, wh
 }
 
 // verify compares a password with what is stored, in the same time whether the
-// user exists or not, unless the account has to wait.
+// user exists or not, unless the account or the address has to wait.
 func (d *Directory) verify(ctx context.Context, app entity.AppID, s stored, who, password string) (bool, error) {
+	return d.attempt(ctx, app, s, who, func() (bool, error) { return d.passwords.matches(ctx, s.credential.Value, password) })
+}
+
+// attempt runs a comparison with a secret of an account, unless the account or the
+// address has to wait after others.
+func (d *Directory) attempt(ctx context.Context, app entity.AppID, s stored, who string, compare func() (bool, error)) (bool, error) {
 	a := accountOf(app, who)
 	if s.found {
 		a = accountOf(app, s.entity.ID.String()) // one account, by whichever name
 	}
-	if err := d.throttle.begin(a, d.now()); err != nil {
+	at, err := d.throttle.begin(a, auth.AddressOf(ctx), d.now())
+	if err != nil {
 		return false, err
 	}
 	o := undecided
-	defer func() { d.throttle.end(a, o, d.now()) }()
-	ok, err := d.passwords.matches(ctx, s.credential.Value, password)
+	defer func() { d.throttle.end(&at, o, d.now()) }()
+	ok, err := compare()
 	if err != nil {
 		return false, err
 	}
@@ -113,38 +120,41 @@ func (d *Directory) LoginUser(ctx context.Context, app entity.AppID, who, passwo
 	return u, MayLogin(u.Activated, u.Disabled)
 }
 
-// LoginPin returns the user of an application whose name this is, if is says that his
-// PIN was right. It makes him wait after wrong ones as after wrong passwords, and fails
-// as LoginUser does.
-func (d *Directory) LoginPin(ctx context.Context, app entity.AppID, who string, is func(ctx context.Context, user entity.ID) (bool, error)) (*User, error) {
+// LoginPin does with a user's PIN what LoginUser does with his password.
+func (d *Directory) LoginPin(ctx context.Context, app entity.AppID, who, pin string) (*User, error) {
 	s, err := d.person(ctx, app, "users", who)
 	if err != nil {
 		return nil, err
 	}
-	a := accountOf(app, who)
-	if s.found {
-		a = accountOf(app, s.entity.ID.String())
+	if !s.found {
+		s.entity.ID = entity.ID{} // nobody has no PIN
 	}
-	if err := d.throttle.begin(a, d.now()); err != nil {
+	ok, err := d.attempt(ctx, app, s, who, func() (bool, error) { return d.pinIs(ctx, app, s.entity.ID, pin) })
+	if err != nil {
 		return nil, err
 	}
-	o := undecided
-	defer func() { d.throttle.end(a, o, d.now()) }()
-	ok := false
-	if s.found {
-		if ok, err = is(ctx, s.entity.ID); err != nil {
-			return nil, err
-		}
-	}
-	if o = wrong; !ok {
+	if !ok {
 		return nil, invalidGrant()
 	}
-	o = right
 	u, err := userOf(s.entity)
 	if err != nil {
 		return nil, err
 	}
 	return u, MayLogin(u.Activated, u.Disabled)
+}
+
+// pinIs compares a PIN with a user's.
+func (d *Directory) pinIs(ctx context.Context, app entity.AppID, user entity.ID, pin string) (bool, error) {
+	var sealed entity.Credential
+	err := d.with(ctx, app, func(v *storage.View) (err error) {
+		sealed, err = secretOf(v, app, user, entity.CredentialPin)
+		return err
+	})
+	if err != nil || len(sealed.Value) == 0 {
+		return false, err
+	}
+	plain, err := d.Open(user, entity.CredentialPin, sealed.Value)
+	return err == nil && pin != "" && auth.Same(string(plain), pin), err
 }
 
 // MayLogin refuses accounts that are disabled or not activated (A18).

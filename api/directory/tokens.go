@@ -90,27 +90,6 @@ func (d *Directory) Remaining(p *auth.Principal) int64 {
 	return max(0, (p.Expires-d.millis())/1000)
 }
 
-// NewClientSecret makes a client secret.
-func NewClientSecret(o auth.Owner) (string, error) {
-	var entropy [auth.SecretEntropy]byte
-	if _, err := rand.Read(entropy[:]); err != nil {
-		return "", fmt.Errorf("directory: make a client secret: %w", err)
-	}
-	return auth.ClientSecret(o, entropy), nil
-}
-
-// ClientSecret returns the stored client secret of an organisation or
-// application.
-func (d *Directory) ClientSecret(ctx context.Context, id entity.ID) (string, error) {
-	var secret string
-	err := d.with(ctx, entity.Management, func(v *storage.View) error {
-		c, err := secretOf(v, entity.Management, id, entity.CredentialSecret)
-		secret = string(c.Value)
-		return err
-	})
-	return secret, err
-}
-
 // Owner returns whom a token speaks for, and false for one that is unknown,
 // expired or malformed: possession of it proves something (spec
 // auth-and-tokens section 8).

@@ -33,12 +33,13 @@ func (c *call) listApplications() (*wire.Reply, error) {
 
 // newApplication makes the choices that a new application needs.
 func (c *call) newApplication(name string, open bool) (command.NewApplication, error) {
-	secret, err := directory.NewClientSecret(auth.OwnerApplication)
+	id := entity.NewID()
+	secret, err := c.dir.NewClientSecret(auth.OwnerApplication, id)
 	if err != nil {
 		return command.NewApplication{}, err
 	}
 	partition, err := c.cluster.ChoosePartition()
-	return command.NewApplication{ID: entity.NewID(), Name: name, Partition: partition, Secret: secret, Open: open}, err
+	return command.NewApplication{ID: id, Name: name, Partition: partition, Secret: string(secret.Value), Open: open}, err
 }
 
 // applicationName checks the name of a new application, which may come with
@@ -195,7 +196,7 @@ func (c *call) restoreApplication() (*wire.Reply, error) {
 			return nil, bad("restore_password is missing or wrong")
 		}
 	}
-	secret, err := directory.NewClientSecret(auth.OwnerApplication)
+	secret, err := c.dir.NewClientSecret(auth.OwnerApplication, id)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +208,7 @@ func (c *call) restoreApplication() (*wire.Reply, error) {
 		return nil, err
 	}
 	_, err = c.proposeIn(entity.Management, c.now(), command.RestoreApplication{
-		Organization: c.org.ID, Application: id, Secret: command.Credential{Kind: entity.CredentialSecret, Value: []byte(secret)},
+		Organization: c.org.ID, Application: id, Secret: secret,
 	}, told...)
 	if err != nil {
 		return nil, err

@@ -137,7 +137,7 @@ func (c *call) isSelf() bool {
 // there are no secrets.
 func (c *call) note() {
 	p := c.req.Principal
-	facts := []any{"method", c.route.Method, "route", c.route.Pattern, "by", p.Kind.String(), "request", c.req.ID(), "address", c.req.Peer()}
+	facts := []any{"method", c.route.Method, "route", c.route.Pattern, "by", p.Kind.String(), "request", c.req.ID(), "address", c.req.Address().String()}
 	if !p.ID.IsZero() {
 		facts = append(facts, "caller", p.ID.String())
 	}

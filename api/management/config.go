@@ -111,19 +111,13 @@ type Mail struct {
 // Recipient is a person and where his mail goes.
 type Recipient struct{ Name, Address string }
 
-// Pins compares the stored PIN of an application's user.
-type Pins interface {
-	PinIs(ctx context.Context, app entity.AppID, user entity.ID, pin string) (bool, error)
-}
-
-// Parts are what the handlers work with. All but Pins and Provision are wanted.
+// Parts are what the handlers work with. All but Provision are wanted.
 type Parts struct {
 	Cluster   Cluster
 	Directory *directory.Directory
 	Engine    *query.Engine // answers feeds
 	Mailer    Mailer
 	Pages     *pages.Site
-	Pins      Pins // nil: nobody has a PIN
 	// Provision makes sure that the superuser is there; nil: that is nothing to do.
 	Provision func(context.Context) error
 	Log       *slog.Logger

@@ -202,10 +202,6 @@ func (c *call) found(n *founding, owner *directory.Admin) (*directory.Organizati
 // newOrganization makes the choices that a new organisation and its first
 // application need.
 func (c *call) newOrganization(name string) (*founding, error) {
-	secret, err := directory.NewClientSecret(auth.OwnerOrganization)
-	if err != nil {
-		return nil, err
-	}
 	app, err := c.newApplication(c.cfg.SandboxName, true)
 	if err != nil {
 		return nil, err
@@ -222,7 +218,11 @@ func (c *call) newOrganization(name string) (*founding, error) {
 		return nil, err
 	}
 	e := newEntity(record.JSON())
-	e.Credentials = []command.Credential{{Kind: entity.CredentialSecret, Value: []byte(secret)}}
+	secret, err := c.dir.NewClientSecret(auth.OwnerOrganization, e.ID)
+	if err != nil {
+		return nil, err
+	}
+	e.Credentials = []command.Credential{secret}
 	return &founding{
 		op:  &command.CreateOrganization{Organization: e, Name: name, Application: &app},
 		org: &directory.Organization{ID: e.ID, Name: name, Activated: active},
@@ -305,15 +305,11 @@ func (c *call) credentials(collection string, owner auth.Owner, id entity.ID, ge
 	action := get
 	if c.req.Method() == "POST" {
 		action = generate
-		secret, err := directory.NewClientSecret(owner)
+		secret, err := c.dir.NewClientSecret(owner, id)
 		if err != nil {
 			return nil, err
 		}
-		_, err = c.propose(command.SetCredential{
-			Collection: collection, Owner: id,
-			Credential: command.Credential{Kind: entity.CredentialSecret, Value: []byte(secret)},
-		})
-		if err != nil {
+		if _, err = c.propose(command.SetCredential{Collection: collection, Owner: id, Credential: secret}); err != nil {
 			return nil, err
 		}
 	}

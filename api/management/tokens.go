@@ -1,8 +1,6 @@
 package management
 
 import (
-	"context"
-
 	"github.com/trellisdb/trellis/api/auth"
 	"github.com/trellisdb/trellis/api/directory"
 	"github.com/trellisdb/trellis/api/wire"
@@ -193,15 +191,10 @@ func (c *call) userSignIn(g grantRequest) (*wire.Reply, error) {
 		return nil, err
 	}
 	var user *directory.User
-	switch {
-	case g.grant == "password":
+	if g.grant == "pin" {
+		user, err = c.dir.LoginPin(c.req.Context(), app.Number, g.username, g.pin)
+	} else {
 		user, err = c.dir.LoginUser(c.req.Context(), app.Number, g.username, g.password)
-	case c.Pins == nil:
-		err = invalidGrant()
-	default:
-		user, err = c.dir.LoginPin(c.req.Context(), app.Number, g.username, func(ctx context.Context, id entity.ID) (bool, error) {
-			return c.Pins.PinIs(ctx, app.Number, id, g.pin)
-		})
 	}
 	if err != nil {
 		return nil, oauth(err)

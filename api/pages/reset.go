@@ -48,12 +48,14 @@ type resetForm struct {
 
 // SetPassword is the form that sets a new password.
 type SetPassword struct {
-	Token   string // of the link, for the hidden field token
-	Message string // shown as an alert, such as what the policy asks; empty: none
-	Status  int    // 0: 200
+	Token    string // of the link, for the hidden field token
+	Username string // of the account, for the browser's password manager; not shown
+	Message  string // shown as an alert, such as what the policy asks; empty: none
+	Status   int    // 0: 200
 }
 
 // SetPassword renders the form, with the fields token, password1 and password2.
+// It is sent with username, too, which says nothing about whose password it is.
 func (s *Site) SetPassword(v Visit, d SetPassword) Page {
 	return s.render(v, draft{
 		template: "password", status: d.Status, title: "Reset Password", message: d.Message,

@@ -69,7 +69,7 @@ func everyPage(s *Site, v Visit, text string) map[string]Page {
 		"authorize failed":          s.AuthorizeFailed(text),
 		"reset request":             s.ResetRequest(v, ResetRequest{Email: text, Message: text}),
 		"reset account":             s.ResetAccount(v, ResetAccount{Email: text, Message: text}),
-		"set password":              s.SetPassword(v, SetPassword{Token: text, Message: text}),
+		"set password":              s.SetPassword(v, SetPassword{Token: text, Username: text, Message: text}),
 		"instructions sent":         s.InstructionsSent(),
 		"password set":              s.PasswordSet(""),
 		"activated":                 s.Activated(User),

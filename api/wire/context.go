@@ -2,9 +2,11 @@ package wire
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 	"time"
 
+	"github.com/trellisdb/trellis/api/auth"
 	"github.com/trellisdb/trellis/storage/entity"
 )
 
@@ -14,6 +16,7 @@ type deadlineContext struct {
 	context.Context // the server's own
 	deadline        time.Time
 	fresh           entity.Freshness // what the request asks of reads
+	address         netip.Addr       // where it comes from
 
 	mu struct {
 		sync.Mutex
@@ -27,10 +30,13 @@ func newDeadlineContext(parent context.Context, start, deadline time.Time) *dead
 	return &deadlineContext{Context: parent, deadline: deadline, fresh: entity.Freshness{Since: start}}
 }
 
-// Value knows what the request asks of reads.
+// Value knows what the request asks of reads, and where it comes from.
 func (c *deadlineContext) Value(key any) any {
-	if key == (entity.FreshnessKey{}) {
+	switch key {
+	case entity.FreshnessKey{}:
 		return &c.fresh
+	case auth.AddressKey{}:
+		return c.address
 	}
 	return c.Context.Value(key)
 }

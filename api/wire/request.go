@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -262,14 +262,12 @@ func (r *Request) Aged(age time.Duration) {
 // Header returns a header's value, empty if it was not sent.
 func (r *Request) Header(name string) string { return string(r.fh.Request.Header.Peek(name)) }
 
-// Peer is the address the connection comes from, without the port.
-func (r *Request) Peer() string {
-	addr := r.fh.RemoteAddr().String()
-	if host, _, err := net.SplitHostPort(addr); err == nil {
-		return host
-	}
-	return addr
-}
+// From notes the address of the client.
+func (r *Request) From(addr netip.Addr) { r.ctx.address = addr }
+
+// Address is the address of the client, as far as it is known: behind proxies that are
+// not trusted it is that of the nearest.
+func (r *Request) Address() netip.Addr { return r.ctx.address }
 
 // BaseURL is the public base URL without a trailing slash.
 func (r *Request) BaseURL() string { return string(r.appendBaseURL(nil)) }

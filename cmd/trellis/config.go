@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/trellisdb/trellis/storage/entity"
+	"github.com/trellisdb/trellis/storage/seal"
 )
 
 // envPrefix begins the name of every environment variable that configures a
@@ -45,19 +47,22 @@ type serveConfig struct {
 	TLSCert          string        `koanf:"tls-cert"`
 	TLSKey           string        `koanf:"tls-key"`
 
-	Partitions int    `koanf:"partitions"`
-	BaseURL    string `koanf:"base-url"`
-	PprofAddr  string `koanf:"pprof-addr"`
-	CacheMB    int    `koanf:"cache-mb"`
-	LogLevel   string `koanf:"log-level"`
-	LogFormat  string `koanf:"log-format"`
+	Partitions int      `koanf:"partitions"`
+	BaseURL    string   `koanf:"base-url"`
+	PprofAddr  string   `koanf:"pprof-addr"`
+	Proxies    []string `koanf:"trusted-proxies"`
+	CacheMB    int      `koanf:"cache-mb"`
+	LogLevel   string   `koanf:"log-level"`
+	LogFormat  string   `koanf:"log-format"`
 
 	// Secrets come from the environment or the file: command lines are public.
 	SuperuserName     string `koanf:"superuser-name"`
 	SuperuserPassword string `koanf:"superuser-password"`
 	ClusterSecret     string `koanf:"cluster-secret"`
 
-	Accounts accountsConfig `koanf:",squash"`
+	Accounts      accountsConfig `koanf:",squash"`
+	SecretKeyFile string         `koanf:"secret-key-file"`
+	secretKeys    [][]byte       // what encrypts stored secrets, the newest first
 }
 
 // defaultSuperuser is the name of the superuser if none is configured.
@@ -87,6 +92,8 @@ func addServeFlags(fs *pflag.FlagSet) {
 	fs.String("tls-key", "", "its key")
 	fs.Int("partitions", 8, "application partitions, fixed at the first start")
 	fs.String("base-url", "", "public URL of the API in answers (default: from the request)")
+	fs.String("secret-key-file", "", "file of the keys that encrypt stored secrets, one a line, the newest first (default: the cluster secret)")
+	fs.StringSlice("trusted-proxies", nil, "addresses or networks (CIDR) of proxies whose X-Forwarded-For is believed")
 	fs.String("pprof-addr", "", "loopback address of the profiler (default: off)")
 	fs.Int("cache-mb", 128, "block cache in MiB, besides 144 for memtables")
 	fs.String("log-level", "info", "debug, info, warn or error")
@@ -105,7 +112,7 @@ func loadConfig(fs *pflag.FlagSet) (serveConfig, error) {
 		path = os.Getenv(envPrefix + "CONFIG")
 	}
 	known, lists := cfg.Accounts.keys()
-	known, lists = append(append(known, "config"), secretKeys...), append(lists, "join")
+	known, lists = append(append(known, "config"), secretKeys...), append(lists, "join", "trusted-proxies")
 	fs.VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
 	if path != "" {
 		if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
@@ -139,7 +146,28 @@ func loadConfig(fs *pflag.FlagSet) (serveConfig, error) {
 	if cfg.SuperuserName == "" {
 		cfg.SuperuserName = defaultSuperuser
 	}
+	if err := cfg.readKeys(); err != nil {
+		return cfg, err
+	}
 	return cfg, cfg.check()
+}
+
+// readKeys finds the keys that encrypt stored secrets. The cluster secret stays one of
+// them, so that a file of keys can be introduced later.
+func (c *serveConfig) readKeys() error {
+	if c.SecretKeyFile != "" {
+		text, err := os.ReadFile(c.SecretKeyFile)
+		if err != nil {
+			return fmt.Errorf("--secret-key-file: %w", err)
+		}
+		if c.secretKeys, err = seal.Parse(string(text)); err != nil {
+			return fmt.Errorf("--secret-key-file %s: %w", c.SecretKeyFile, err)
+		}
+	}
+	if c.ClusterSecret != "" {
+		c.secretKeys = append(c.secretKeys, []byte(c.ClusterSecret))
+	}
+	return nil
 }
 
 func (c *serveConfig) check() error {
@@ -182,8 +210,27 @@ func (c *serveConfig) check() error {
 	if err := c.Accounts.check(c.BaseURL); err != nil {
 		return err
 	}
+	if _, err := c.proxies(); err != nil {
+		return err
+	}
 	_, err := c.level()
 	return err
+}
+
+// proxies reads --trusted-proxies.
+func (c *serveConfig) proxies() (list []netip.Prefix, err error) {
+	for _, text := range c.Proxies {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			addr, notOne := netip.ParseAddr(text)
+			if notOne != nil {
+				return nil, fmt.Errorf("--trusted-proxies: %q is no address and no network", text)
+			}
+			p = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		list = append(list, p.Masked())
+	}
+	return list, nil
 }
 
 func (c *serveConfig) level() (slog.Level, error) {

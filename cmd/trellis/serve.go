@@ -86,6 +86,9 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 	}
 	ac := api.DefaultConfig()
 	ac.BaseURL, ac.Version = cfg.BaseURL, version
+	if ac.TrustedProxies, err = cfg.proxies(); err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	server, err := api.NewStarting(ac, log)
 	if err != nil {
 		return errors.Join(err, listener.Close())
@@ -98,10 +101,14 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 		err = errors.Join(err, server.Shutdown(stop))
 	}()
 
-	nc, err := cfg.node(log, listener.Addr())
+	late := new(lateTasks)
+	sender, err := cfg.Accounts.mails(log)
 	if err != nil {
 		return err
 	}
+	nc := cfg.node(log, listener.Addr())
+	nc.Tasks.Kinds = append(nc.Tasks.Kinds, late.kinds()...)
+	nc.Tasks.Kinds = append(nc.Tasks.Kinds, tasks.Mail(deliverer{sender, late, log.With("part", "mail")}))
 	n, err := node.Start(ctx, nc)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -114,7 +121,7 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 		defer cancel()
 		err = errors.Join(err, n.Close(stop))
 	}()
-	generated, err := install(ctx, server, cfg, n, log)
+	generated, err := install(ctx, server, cfg, n, late, log)
 	if err != nil {
 		return err
 	}
@@ -149,7 +156,7 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 }
 
 // node is the configuration of the node.
-func (c *serveConfig) node(log *slog.Logger, httpAddr net.Addr) (node.Config, error) {
+func (c *serveConfig) node(log *slog.Logger, httpAddr net.Addr) node.Config {
 	nc := node.DefaultConfig(c.DataDir)
 	nc.Name, nc.Version, nc.Zone = c.NodeID, version, c.Zone
 	nc.Partitions = c.Partitions
@@ -168,12 +175,7 @@ func (c *serveConfig) node(log *slog.Logger, httpAddr net.Addr) (node.Config, er
 		log.Error("the node cannot go on and ends now; what it acknowledged is on disk", "error", err)
 		os.Exit(1)
 	}
-	sender, err := c.Accounts.mails(log)
-	if err != nil {
-		return nc, err
-	}
-	nc.Tasks.Kinds = append(nc.Tasks.Kinds, tasks.Mail(deliverer{sender, log.With("part", "mail")}))
-	return nc, nil
+	return nc
 }
 
 // secured is the listener with TLS, if that is configured.
@@ -190,14 +192,16 @@ func (c *serveConfig) secured(plain net.Listener) (net.Listener, error) {
 
 // install introduces the packages of the API to the node. The password is that
 // of a superuser made by this start, if it was generated.
-func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.Node, log *slog.Logger) (string, error) {
+func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.Node, late *lateTasks, log *slog.Logger) (string, error) {
 	dc := directory.DefaultConfig()
 	dc.SuperuserName = cfg.SuperuserName
 	cfg.Accounts.directory(&dc)
+	dc.Keys = cfg.secretKeys
 	dir, err := directory.Open(ctx, dc, n)
 	if err != nil {
 		return "", err
 	}
+	late.directory.Store(dir)
 	generated, err := dir.EnsureSuperuser(ctx, dc.SuperuserName+"@localhost", cfg.SuperuserPassword)
 	if err != nil {
 		return "", err
@@ -246,7 +250,7 @@ func manager(cfg *serveConfig, n *node.Node, dir *directory.Directory, queries *
 		return nil, err
 	}
 	return management.New(mc, management.Parts{
-		Cluster: n, Directory: dir, Engine: queries, Mailer: mailer{}, Pages: site, Log: log,
+		Cluster: n, Directory: dir, Engine: queries, Mailer: mailer{dir}, Pages: site, Log: log,
 		Provision: func(ctx context.Context) error {
 			if cfg.SuperuserPassword == "" {
 				return nil // it was made at the first start

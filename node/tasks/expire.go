@@ -50,7 +50,7 @@ func expire(ctx context.Context, job *Job) (Step, error) {
 	return step, nil
 }
 
-// sweep walks over the tokens of a partition, application by application.
+// sweep looks for tokens that have expired.
 type sweep struct {
 	before int64 // ms since the epoch
 	keys   int   // to look at, at most
@@ -60,6 +60,27 @@ type sweep struct {
 }
 
 func (s *sweep) run(ctx context.Context, v *storage.View, from []byte) (err error) {
+	s.rest, err = visitKeys(ctx, v, from, s.keys, keys.TokenRange, func(k, value []byte) (bool, error) {
+		app, hash, isToken := keys.DecodeToken(k)
+		t, err := entity.DecodeToken(value)
+		if err != nil || !isToken {
+			return false, fault.New(fault.Corrupt, "partition %d: token at key %x", v.Partition(), k)
+		}
+		if t.Expires != 0 && t.Expires < s.before {
+			s.found = append(s.found, command.TokenRef{App: app, Hash: hash})
+		}
+		return len(s.found) < s.remove, nil
+	})
+	return err
+}
+
+// visitKeys visits keys of one kind, application by application, from where the last walk
+// ended until visit returns false or it has looked at many. rest is where to go on,
+// without the partition; nil: there is nothing more.
+func visitKeys(
+	ctx context.Context, v *storage.View, from []byte, most int,
+	kind func(entity.Partition, entity.AppID) (lower, upper []byte), visit func(key, value []byte) (bool, error),
+) (rest []byte, err error) {
 	p := v.Partition()
 	first, _ := keys.AppRange(p, entity.NoApp+1)
 	if len(from) > 0 {
@@ -67,18 +88,18 @@ func (s *sweep) run(ctx context.Context, v *storage.View, from []byte) (err erro
 	}
 	it, err := v.Scan(first, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
+	goOn := true
 	looked := 0
 	for ok := it.First(); ok; looked++ {
 		k := it.Key()
-		if looked == s.keys || len(s.found) == s.remove {
-			s.rest = bytes.Clone(k[4:])
-			return ctx.Err()
+		if looked == most || !goOn {
+			return bytes.Clone(k[4:]), ctx.Err()
 		}
 		app, _ := keys.AppOf(k)
-		lower, upper := keys.TokenRange(p, app)
+		lower, upper := kind(p, app)
 		switch {
 		case bytes.Compare(k, lower) < 0:
 			ok = it.SeekGE(lower)
@@ -88,15 +109,10 @@ func (s *sweep) run(ctx context.Context, v *storage.View, from []byte) (err erro
 			ok = it.SeekGE(next)
 			continue
 		}
-		_, hash, isToken := keys.DecodeToken(k)
-		t, err := entity.DecodeToken(it.Value())
-		if err != nil || !isToken {
-			return fault.New(fault.Corrupt, "partition %d: token at key %x", p, k)
-		}
-		if t.Expires != 0 && t.Expires < s.before {
-			s.found = append(s.found, command.TokenRef{App: app, Hash: hash})
+		if goOn, err = visit(k, it.Value()); err != nil {
+			return nil, err
 		}
 		ok = it.Next()
 	}
-	return errors.Join(it.Err(), ctx.Err())
+	return nil, errors.Join(it.Err(), ctx.Err())
 }

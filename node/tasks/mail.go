@@ -8,12 +8,12 @@ import (
 	"github.com/trellisdb/trellis/storage/entity"
 )
 
-// Sender delivers a mail, which is the body of its task.
+// Sender delivers a mail, which is the body of a task.
 type Sender interface {
 	// Send delivers the mail to its recipients. If some are left who may get it at
 	// another try, rest is the mail for them; it is body itself if none got theirs. An
 	// error without a rest is for good.
-	Send(ctx context.Context, body []byte) (rest []byte, err error)
+	Send(ctx context.Context, task entity.ID, body []byte) (rest []byte, err error)
 }
 
 // Mail hands mails to a sender until every recipient has theirs. After a crash a
@@ -21,7 +21,7 @@ type Sender interface {
 // cannot be delivered waits among the dead letters.
 func Mail(s Sender) Kind {
 	return Kind{Name: entity.TaskMail, Timeout: time.Minute, Run: func(ctx context.Context, job *Job) (Step, error) {
-		rest, err := s.Send(ctx, job.Task.Body)
+		rest, err := s.Send(ctx, job.Task.ID, job.Task.Body)
 		switch {
 		case err == nil:
 			return Step{Finish: true}, nil

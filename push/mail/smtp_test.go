@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"bufio"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -13,6 +14,7 @@ import (
 	"log"
 	"math/big"
 	"net"
+	"net/textproto"
 	"slices"
 	"strings"
 	"sync"
@@ -446,6 +448,82 @@ func untilData(c net.Conn) {
 	}
 }
 
+// scripted speaks SMTP line by line: answer gets each line, and the mail as one after
+// a 354. An empty answer hangs up.
+func scripted(answer func(line string) string) func(net.Conn) {
+	return func(c net.Conn) {
+		lines := textproto.NewReader(bufio.NewReader(c))
+		say := "220 post.test"
+		for say != "" {
+			if _, err := io.WriteString(c, say+"\r\n"); err != nil {
+				return
+			}
+			var line string
+			var err error
+			if strings.HasPrefix(say, "354") {
+				var mail []byte
+				mail, err = lines.ReadDotBytes()
+				line = string(mail)
+			} else {
+				line, err = lines.ReadLine()
+			}
+			if err != nil {
+				return
+			}
+			say = answer(line)
+		}
+	}
+}
+
+// TestRefusedMailIsForgotten: after a server has refused DATA, what it knows of that
+// mail does not spoil the next.
+func TestRefusedMailIsForgotten(t *testing.T) {
+	begun, mails := false, 0
+	p := raw(t, scripted(func(line string) string {
+		switch verb, _, _ := strings.Cut(line, " "); {
+		case verb == "MAIL" && begun:
+			return "503 another mail has begun"
+		case verb == "MAIL":
+			begun = true
+			mails++
+		case verb == "RSET":
+			begun = false
+		case verb == "DATA" && mails == 1:
+			return "451 later"
+		case verb == "DATA":
+			return "354 go on"
+		}
+		return "250 ok"
+	}))
+	m := reset("ann@example.org", "bob@example.org")
+	err := p.sender(t, nil).Send(t.Context(), m)
+	if rest, some := Rest(m, err); !some || len(rest.Recipients) != 1 || rest.Recipients[0].Address != "ann@example.org" {
+		t.Errorf("left are %v after %v", rest.Recipients, err)
+	}
+}
+
+// TestAcceptedMailIsNotSentAgain: what becomes of the connection after the server has
+// taken a mail does not matter to it.
+func TestAcceptedMailIsNotSentAgain(t *testing.T) {
+	p := raw(t, scripted(func(line string) string {
+		switch {
+		case line == "DATA":
+			return "354 go on"
+		case line == "RSET":
+			return ""
+		}
+		return "250 ok"
+	}))
+	if err := p.sender(t, nil).Send(t.Context(), reset("ann@example.org")); err != nil {
+		t.Error(err)
+	}
+	m := reset("ann@example.org", "bob@example.org")
+	err := p.sender(t, nil).Send(t.Context(), m)
+	if rest, some := Rest(m, err); !some || len(rest.Recipients) != 1 || rest.Recipients[0].Address != "bob@example.org" {
+		t.Errorf("left are %v after %v", rest.Recipients, err)
+	}
+}
+
 // TestServerDiesInData: nobody knows what became of the mail, so it is tried again.
 func TestServerDiesInData(t *testing.T) {
 	for name, script := range map[string]func(net.Conn){
@@ -539,6 +617,9 @@ func TestInjection(t *testing.T) {
 		t.Fatalf("arrived: %+v", letters)
 	}
 	got := open(t, letters[0].body)
+	if strings.ContainsAny(got.to.Name, "\r\n\x00\u2028") {
+		t.Errorf("the name is %q", got.to.Name)
+	}
 	if got.header.Get("Bcc") != "" || strings.ContainsAny(got.header.Get("Subject"), "\r\n") {
 		t.Errorf("header %v", got.header)
 	}

@@ -55,7 +55,7 @@ func (k *kept[T]) after(ctx context.Context, known int) (held[T], error) {
 	if h, ok := k.fresh(known); ok {
 		return h, nil
 	}
-	if h, err, ok := k.recent(); ok {
+	if h, pausing, err := k.recent(); pausing {
 		return h, err
 	}
 	value, err := k.fetch(ctx)
@@ -73,11 +73,12 @@ func (k *kept[T]) fresh(known int) (held[T], bool) {
 	return h, h.version > known && k.now().Sub(h.fetched) < k.maxAge
 }
 
-// recent returns what the last attempt came to, if the pause after it is not over.
-func (k *kept[T]) recent() (held[T], error, bool) {
+// recent returns what the last attempt came to, and whether the pause after it is
+// not over.
+func (k *kept[T]) recent() (h held[T], pausing bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.mu.held, k.mu.err, !k.mu.tried.IsZero() && k.now().Sub(k.mu.tried) < k.pause
+	return k.mu.held, !k.mu.tried.IsZero() && k.now().Sub(k.mu.tried) < k.pause, k.mu.err
 }
 
 func (k *kept[T]) keep(value T, err error) (held[T], error) {

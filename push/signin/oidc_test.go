@@ -452,6 +452,9 @@ func TestIssuerMisbehaves(t *testing.T) {
 			i.change(func() { i.mu.fail = answer })
 			got, err := i.provider(t, &clock{}, nil).Check(t.Context(), key.sign(t, "JWT", i.ann(nil)))
 			wantError(t, name, got, err, ErrUnavailable)
+			if err != nil && strings.HasSuffix(name, "unencrypted") && !strings.Contains(err.Error(), "must be reached by https") {
+				t.Errorf("another reason: %v", err)
+			}
 			if err != nil && len(err.Error()) > 500 {
 				t.Errorf("an error of %d bytes", len(err.Error()))
 			}

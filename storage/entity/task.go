@@ -39,6 +39,7 @@ const (
 const (
 	TaskPurgeApplication = "purge-application"
 	TaskExpireTokens     = "expire-tokens"
+	TaskReseal           = "reseal"
 	TaskDropEdges        = "drop-edges"
 	TaskReindex          = "reindex"
 	TaskClear            = "clear-collection"

@@ -344,6 +344,20 @@ func AppendCredential(dst []byte, p entity.Partition, app entity.AppID, owner en
 	return append(append(appendApp(dst, p, app, KindCredential), owner[:]...), kind)
 }
 
+// DecodeCredential is the inverse of AppendCredential.
+func DecodeCredential(k []byte) (app entity.AppID, owner entity.ID, kind byte, ok bool) {
+	if len(k) != 9+16+1 || k[8] != KindCredential {
+		return 0, owner, 0, false
+	}
+	copy(owner[:], k[9:])
+	return entity.AppID(binary.BigEndian.Uint32(k[4:])), owner, k[25], true
+}
+
+// CredentialsRange bounds all credentials of an application.
+func CredentialsRange(p entity.Partition, app entity.AppID) (lower, upper []byte) {
+	return rangeOf(appendApp(nil, p, app, KindCredential))
+}
+
 // CredentialRange bounds all credentials of an owner.
 func CredentialRange(p entity.Partition, app entity.AppID, owner entity.ID) (lower, upper []byte) {
 	return rangeOf(append(appendApp(nil, p, app, KindCredential), owner[:]...))

@@ -358,7 +358,9 @@ func TestServiceThatCannotBeAsked(t *testing.T) {
 		"key": func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprint(w, `{"success":false,"error-codes":["invalid-input-secret"]}`)
 		},
-		"redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", 307) },
+		"redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/other", http.StatusTemporaryRedirect)
+		},
 	} {
 		err := verifier(t, answer).Check(context.Background(), "reset", Answer{"", "r"})
 		if !fault.Is(err, fault.Overloaded) {
