@@ -10,7 +10,6 @@ import (
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/raftfsm/command"
 	"github.com/trellisdb/trellis/storage/entity"
-	"github.com/trellisdb/trellis/storage/fault"
 )
 
 // proof reads the token of a link, under one of the names that clients give it, and
@@ -153,18 +152,10 @@ func setFlags(rules command.Rules, id entity.ID, flags ...string) command.Update
 	return command.UpdateEntity{Rules: rules, Target: command.Target{ID: id}, Patch: f.JSON()}
 }
 
-// limited refuses to have another mail sent to an account that has had its mails.
-func (c *call) limited(id entity.ID) error {
-	if c.Handlers.mails.take(id, c.req.Time()) {
-		return nil
-	}
-	return fault.New(fault.TooManyRequests, "too many mails were asked for; try again later")
-}
-
 // reactivateOrganization begins the activation again; with nothing in its way, that is
 // all of it.
 func (c *call) reactivateOrganization() (*wire.Reply, error) {
-	if err := c.limited(c.org.ID); err != nil {
+	if err := c.dir.AllowMail(c.req.Context(), entity.Management, c.org.ID.String()); err != nil {
 		return nil, err
 	}
 	if err := c.readmitOrganization(c.org); err != nil {
@@ -260,7 +251,7 @@ func (c *call) confirmAdmin() (*wire.Reply, error) {
 // reactivateAdmin has the mails of an activation sent again (spec management section
 // 5.7). Who waits for his organisation waits on: its mails are sent.
 func (c *call) reactivateAdmin() (*wire.Reply, error) {
-	if err := c.limited(c.admin.ID); err != nil {
+	if err := c.dir.AllowMail(c.req.Context(), entity.Management, c.admin.ID.String()); err != nil {
 		return nil, err
 	}
 	if err := c.readmitAdmin(); err != nil {

@@ -1,6 +1,7 @@
 package management
 
 import (
+	"bytes"
 	"encoding/json"
 	"html"
 	"strconv"
@@ -68,16 +69,23 @@ func (e *event) post(actor *directory.Admin, members []entity.ID, now int64) com
 		"published": now,
 		audience:    seen,
 	} {
-		text, err := json.Marshal(value)
-		if err != nil {
-			continue // texts and numbers always marshal
-		}
-		record[name] = text
+		record[name] = compact(value)
 	}
 	return command.CreateEntities{
 		Rules: command.Rules{Collection: activitiesName, Type: "activity"},
 		Items: []command.NewEntity{{ID: entity.NewID(), Created: now, Modified: now, JSON: record.JSON()}},
 	}
+}
+
+// compact renders a value of texts and numbers, which never fails, as it is stored.
+func compact(value any) json.RawMessage {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(value); err != nil {
+		return json.RawMessage("null")
+	}
+	return bytes.TrimRight(b.Bytes(), "\n")
 }
 
 // hidden is how an id stands in an audience: one word, so that it is indexed once.

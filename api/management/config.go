@@ -42,10 +42,6 @@ type Config struct {
 	// RevealAccounts: who asks for a password reset is told whether there is such an
 	// account.
 	RevealAccounts bool
-	// MailsPerAccount is how many mails anybody may have sent to one account within
-	// MailWindow; this node counts for itself.
-	MailsPerAccount int
-	MailWindow      time.Duration
 	// Views are addresses that a client is sent to instead of being shown a page: by the
 	// name of the page, such as "management.users.user.activate".
 	Views map[string]string
@@ -90,7 +86,7 @@ func firstText(texts ...string) string {
 func DefaultConfig() Config {
 	return Config{
 		PublicRegistration: true, SandboxName: "sandbox", SuperuserLists: 10, PurgeAfter: 30 * 24 * time.Hour,
-		MailsPerAccount: 3, MailWindow: 10 * time.Minute, SettingPrefix: "usergrid.view.",
+		SettingPrefix: "usergrid.view.",
 	}
 }
 
@@ -129,13 +125,12 @@ type Handlers struct {
 	cfg     Config
 	cluster Cluster
 	dir     *directory.Directory
-	mails   *limiter
 	areas   map[string]*node
 }
 
 // New makes the handlers.
 func New(cfg Config, parts Parts) *Handlers {
-	h := &Handlers{Parts: parts, cfg: cfg, cluster: parts.Cluster, dir: parts.Directory, mails: newLimiter(cfg.MailsPerAccount, cfg.MailWindow, 10_000)}
+	h := &Handlers{Parts: parts, cfg: cfg, cluster: parts.Cluster, dir: parts.Directory}
 	h.Log = parts.Log.With("part", "management")
 	h.areas = plant(Routes())
 	return h

@@ -53,6 +53,7 @@ func (n *node) grow(segment string) *node {
 		}
 		return n.any
 	}
+	segment = literal(segment)
 	if n.literals == nil {
 		n.literals = map[string]*node{}
 	}

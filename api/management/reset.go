@@ -77,7 +77,7 @@ func (c *call) asked(find func(who string) (*person, error)) (*wire.Reply, error
 	if p == nil && c.cfg.RevealAccounts {
 		return again(pages.UnknownEmail)
 	}
-	if err := c.sendReset(p); err != nil {
+	if err := c.sendReset(p, who); err != nil {
 		return nil, err
 	}
 	if json {
@@ -117,18 +117,26 @@ func shown(err error) (message string, other error) {
 	return "", err
 }
 
-// sendReset sends somebody the link to reset his password, unless he has had enough of
-// them. Nobody costs as much time as somebody.
-func (c *call) sendReset(p *person) error {
-	if p == nil || !c.Handlers.mails.take(p.id, c.req.Time()) {
-		app := entity.Management
-		if c.req.App != nil {
-			app = c.req.App.Number
-		}
+// sendReset sends somebody the link to reset his password; nil is nobody, who was asked
+// for by this name. Who has had his mails gets no more, and nobody costs as much time as
+// somebody: what is answered tells neither.
+func (c *call) sendReset(p *person, who string) error {
+	app := entity.Management
+	if c.req.App != nil {
+		app = c.req.App.Number
+	}
+	if p != nil {
+		who = p.id.String()
+	}
+	err := c.dir.AllowMail(c.req.Context(), app, who)
+	if err != nil && !fault.Is(err, fault.TooManyRequests) {
+		return err
+	}
+	if p == nil || err != nil {
 		_, err := c.proposeIn(app, 0, command.RevokeToken{}) // of no token
 		return err
 	}
-	o := c.outbox(p.app)
+	o := c.outbox(app)
 	o.resetMail(p)
 	return c.sendOut(o)
 }
@@ -234,7 +242,7 @@ func (c *call) resetAgain(p *person, token string, json bool) (*wire.Reply, erro
 	default:
 		return page(c.Pages.ResetAccount(c.visit(), pages.ResetAccount{Email: p.email, Message: message})), nil
 	}
-	if err := c.sendReset(p); err != nil {
+	if err := c.sendReset(p, ""); err != nil {
 		return nil, err
 	}
 	if json {

@@ -190,7 +190,7 @@ func (c *call) reactivateUser() (*wire.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.limited(p.id); err != nil {
+	if err := c.dir.AllowMail(c.req.Context(), p.app, p.id.String()); err != nil {
 		return nil, err
 	}
 	cond, err := c.conditions()

@@ -7,7 +7,6 @@ import (
 	"os"
 	"reflect"
 	"strings"
-	"time"
 
 	"github.com/trellisdb/trellis/api/auth"
 	"github.com/trellisdb/trellis/api/directory"
@@ -36,10 +35,8 @@ type accountsConfig struct {
 	OrganizationOperator string `koanf:"operator-email-organizations"`
 	AdminOperator        string `koanf:"operator-email-admins"`
 
-	RevealAccounts    bool          `koanf:"reveal-accounts"`
-	DeleteUnconfirmed bool          `koanf:"delete-unconfirmed"`
-	MailsPerAccount   int           `koanf:"mails-per-account"`
-	MailWindow        time.Duration `koanf:"mail-window"`
+	RevealAccounts    bool `koanf:"reveal-accounts"`
+	DeleteUnconfirmed bool `koanf:"delete-unconfirmed"`
 
 	LoginURL       string   `koanf:"login-url"`
 	Views          []string `koanf:"views"`
@@ -71,8 +68,8 @@ type accountsConfig struct {
 func defaultAccounts() accountsConfig {
 	mc, smtp, policy := management.DefaultConfig(), mail.DefaultSMTPConfig(), auth.DefaultPasswordPolicy()
 	return accountsConfig{
-		PublicRegistration: mc.PublicRegistration, MailsPerAccount: mc.MailsPerAccount, MailWindow: mc.MailWindow,
-		PasswordLength: policy.MinLength, AdminPasswordLength: policy.MinLength,
+		PublicRegistration: mc.PublicRegistration,
+		PasswordLength:     policy.MinLength, AdminPasswordLength: policy.MinLength,
 		SMTPPort: smtp.Port, SMTPSecurity: string(smtp.Security), SMTPHello: smtp.Hello,
 	}
 }
@@ -92,8 +89,6 @@ func (accountsConfig) keys() (all, lists []string) {
 
 func (c *accountsConfig) check(baseURL string) error {
 	switch {
-	case c.MailsPerAccount < 1 || c.MailWindow <= 0:
-		return fmt.Errorf("mails-per-account and mail-window must be positive")
 	case c.SMTPHost != "" && c.MailSpool != "":
 		return fmt.Errorf("mails go to a server (smtp-host) or to a directory (mail-spool), not to both")
 	case (c.SMTPHost != "" || c.MailSpool != "") && c.MailFrom == "":
@@ -145,7 +140,7 @@ func (c *accountsConfig) directory(dc *directory.Config) {
 // management adds to the configuration of the management API.
 func (c *accountsConfig) management(mc *management.Config) (err error) {
 	mc.PublicRegistration, mc.RevealAccounts, mc.DeleteUnconfirmed = c.PublicRegistration, c.RevealAccounts, c.DeleteUnconfirmed
-	mc.MailsPerAccount, mc.MailWindow, mc.LoginURL = c.MailsPerAccount, c.MailWindow, c.LoginURL
+	mc.LoginURL = c.LoginURL
 	mc.AskPrograms = c.RecaptchaPublic != ""
 	mc.Registration = management.Registration{
 		ApproveOrganizations: c.ApproveOrganizations, ConfirmOrganizations: c.ConfirmOrganizations,
