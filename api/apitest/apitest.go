@@ -176,7 +176,7 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 	if err := manage.Prepare(ctx); err != nil {
 		return err
 	}
-	data := collections.New(cluster, dir, engine)
+	data := collections.New(cluster, dir, engine, manage)
 	ac := api.DefaultConfig()
 	if opts.API != nil {
 		opts.API(&ac)

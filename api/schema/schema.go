@@ -70,8 +70,14 @@ var defaults = map[string]*Type{
 		Collection: "devices", Name: "device", Default: true, Offered: true,
 		Aliases: byName, Unique: byName, declared: []declaration{{"name", String}, {"badge", Integer}},
 	},
-	"groups":        {Collection: "groups", Name: "group", Default: true, Aliases: byPath, Unique: byPath, Required: byPath},
-	"roles":         {Collection: "roles", Name: "role", Default: true, Aliases: byName, Unique: byName, Required: byName, declared: named},
+	"groups": {
+		Collection: "groups", Name: "group", Default: true, Offered: true, Aliases: byPath, Unique: byPath, Required: byPath,
+		declared: []declaration{{"path", String}, {"title", String}, {"name", String}},
+	},
+	"roles": {
+		Collection: "roles", Name: "role", Default: true, Offered: true, Aliases: byName, Unique: byName, Required: byName,
+		declared: []declaration{{"name", String}, {"roleName", String}, {"role name", String}, {"title", String}, {"inactivity", Integer}, {"group", String}},
+	},
 	"activities":    {Collection: "activities", Name: "activity", Default: true, Aliases: nothing, Required: []string{"actor", "verb"}},
 	"assets":        {Collection: "assets", Name: "asset", Default: true, Aliases: byPath, Unique: byPath, Required: []string{"owner", "path"}},
 	"folders":       {Collection: "folders", Name: "folder", Default: true, Aliases: byPath, Unique: byPath, Required: []string{"owner", "path"}},

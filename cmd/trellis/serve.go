@@ -216,7 +216,7 @@ func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.N
 	if err != nil {
 		return "", err
 	}
-	data := collections.New(n, dir, queries)
+	data := collections.New(n, dir, queries, manage)
 	metrics := newMetrics(n, queries, server.Stats)
 	parts := api.Parts{
 		Authenticate: manage.Authenticate,
