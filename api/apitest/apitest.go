@@ -61,7 +61,6 @@ type Options struct {
 	Empty     bool                    // without the organisation and what goes with it
 	Purge     bool                    // what a deleted application holds goes at once
 
-	Pins       collections.Pins         // sends PINs instead of Server.Mails; may be nil
 	Management func(*management.Config) // changes the configuration; may be nil
 	// Challenge is asked before a mail is sent to whoever asks for it; nil: nothing is.
 	Challenge pages.Challenge
@@ -177,11 +176,7 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 	if err := manage.Prepare(ctx); err != nil {
 		return err
 	}
-	var pins collections.Pins = manage
-	if opts.Pins != nil {
-		pins = opts.Pins
-	}
-	data := collections.New(cluster, dir, engine, pins)
+	data := collections.New(cluster, dir, engine, manage)
 	ac := api.DefaultConfig()
 	if opts.API != nil {
 		opts.API(&ac)

@@ -131,6 +131,9 @@ func adminOf(e entity.Entity) (*Admin, error) {
 	}, nil
 }
 
+// UserOf reads the record of an application's user. Fault: Corrupt.
+func UserOf(e entity.Entity) (*User, error) { return userOf(e) }
+
 func userOf(e entity.Entity) (*User, error) {
 	v, err := parseRecord(&e)
 	if err != nil {

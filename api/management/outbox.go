@@ -27,6 +27,7 @@ const (
 	mailUserConfirmation      = "user-confirmation"
 	mailUserConfirmed         = "user-confirmed"
 	mailUserActivated         = "user-activated"
+	mailUserPin               = "user-pin"
 	mailMembersUserActivation = "admin-user-activation"
 	mailMembersUserActive     = "admin-user-activated"
 )

@@ -3,7 +3,6 @@ package management
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/trellisdb/trellis/api/directory"
 	"github.com/trellisdb/trellis/api/pages"
@@ -257,8 +256,5 @@ func (c *call) userPerson(who string) (*person, *directory.User, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return &person{
-		app: c.req.App.Number, kind: entity.PrincipalAppUser, id: u.Entity.ID, seq: u.Entity.Seq, name: u.Name, email: u.Email,
-		path: strings.Join([]string{"", c.req.App.OrganizationName, c.req.App.Name, "users", u.Entity.ID.String()}, "/"), workflow: c.req.App.Organization,
-	}, u, nil
+	return c.userPersonOf(u), u, nil
 }

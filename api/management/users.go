@@ -2,6 +2,7 @@ package management
 
 import (
 	"context"
+	"strings"
 
 	"github.com/trellisdb/trellis/api/directory"
 	"github.com/trellisdb/trellis/api/pages"
@@ -114,7 +115,7 @@ func (c *call) followUser(l *link, purpose entity.TokenPurpose, follow func(*per
 		return nil, err
 	}
 	l.workflow = c.req.App.Organization
-	if !ok || !proof.Is(p.app, entity.PrincipalAppUser, p.id, purpose) || proof.Token.Seq != p.seq {
+	if !ok || !proof.Is(p.app, entity.PrincipalAppUser, p.id, purpose) || !meant(&proof.Token, u) {
 		return c.broken(l)
 	}
 	cond, err := c.conditions()
@@ -211,4 +212,64 @@ func (c *call) reactivateUser() (*wire.Reply, error) {
 		return nil, err
 	}
 	return wire.Management("reactivate user"), nil
+}
+
+// meant reports whether a token was made for this user, and not for another who had his
+// UUID before. One that was made together with him does not know his number.
+func meant(t *entity.Token, u *directory.User) bool {
+	return t.Seq == u.Entity.Seq || (t.Seq == 0 && t.Created >= u.Entity.Created)
+}
+
+// userPersonOf is a user of the request's application as mails know him.
+func (c *call) userPersonOf(u *directory.User) *person {
+	return &person{
+		app: c.req.App.Number, kind: entity.PrincipalAppUser, id: u.Entity.ID, seq: u.Entity.Seq, name: u.Name, email: u.Email,
+		path:     strings.Join([]string{"", c.req.App.OrganizationName, c.req.App.Name, "users", u.Entity.ID.String()}, "/"),
+		workflow: c.req.App.Organization,
+	}
+}
+
+// Welcome returns what goes with the creation of a user who may not sign in yet: mails
+// as tasks, and the tokens in their links. His number may be unknown still.
+func (h *Handlers) Welcome(req *wire.Request, user *entity.Entity) ([]command.Op, error) {
+	u, err := directory.UserOf(*user)
+	if err != nil {
+		return nil, err
+	}
+	c := &call{Handlers: h, req: req}
+	cond, err := c.conditions()
+	if err != nil {
+		return nil, err
+	}
+	o := c.outbox(req.App.Number)
+	o.now = max(o.now, user.Created)
+	if cond.confirm && u.Email == "" {
+		return nil, nil // only an administrator can help him
+	}
+	if _, err := c.admitUser(o, c.userPersonOf(u), cond); err != nil {
+		return nil, err
+	}
+	return o.ops, o.err
+}
+
+// SendPin mails an application's user his PIN: IllegalArgument if he has no e-mail
+// address.
+func (h *Handlers) SendPin(ctx context.Context, app *wire.Application, user *entity.Entity, pin string) error {
+	u, err := directory.UserOf(*user)
+	if err != nil {
+		return err
+	}
+	if u.Email == "" {
+		return bad("the user has no e-mail address")
+	}
+	task, err := h.Mailer.Task(Mail{Key: mailUserPin, To: []Recipient{recipientOf(u.Name, u.Email)}, Variables: map[string]string{"pin": pin}})
+	if err != nil {
+		h.Log.Warn("mail cannot be sent", "mail", mailUserPin, "error", err)
+		return nil
+	}
+	out, err := h.cluster.Propose(ctx, app.Number, command.Command{App: app.Number, Op: command.PutTask{Task: task}})
+	if err == nil && out.Fault != nil {
+		err = out.Fault
+	}
+	return err
 }
