@@ -4,10 +4,10 @@ GO ?= go
 GOLANGCI ?= golangci-lint
 # Packages with goroutines of their own: the race detector runs over these in CI. The harness as a whole is left out: its tests
 # count what a server does in a given time.
-RACE ?= ./storage ./raftfsm/... ./node/... ./api/... ./bench/client ./bench/cluster ./bench/crash ./bench/history ./bench/load ./bench/mesh ./bench/workload
+RACE ?= ./storage ./raftfsm/... ./node/... ./api/... ./push/... ./bench/client ./bench/cluster ./bench/crash ./bench/history ./bench/load ./bench/mesh ./bench/workload
 FUZZTIME ?= 30s
 
-.PHONY: build check format vet lint layers test race fuzz bench soak soak-short
+.PHONY: build check format vet lint layers test race browser fuzz bench soak soak-short
 
 build:
 	$(GO) build -trimpath -o trellis ./cmd/trellis
@@ -31,6 +31,12 @@ test:
 
 race:
 	$(GO) test -race -short -timeout 12m $(RACE)
+
+# The HTML pages in a real browser, without a screen: wants chromium, chromium-browser or google-chrome in the path (Debian:
+# apt-get install chromium). `go test ./...` leaves it out.
+browser:
+	$(GO) vet -tags browser ./api/pages
+	$(GO) test -tags browser -run TestBrowser -count 1 -timeout 15m ./api/pages
 
 # Every fuzz target for FUZZTIME each.
 fuzz:

@@ -61,7 +61,14 @@ var layers = map[string][]string{
 	"api/management":  front("api/directory"),
 	"api/collections": front("api/directory"),
 
-	"push": {"push/...", "raftfsm/command", "storage/..."},
+	// HTML: what a page says and how its form is kept safe, without routes.
+	"api/pages":           vocabulary("api/auth", "api/pages/..."),
+	"api/pages/challenge": vocabulary("api/auth"),
+	"api/pages/redirect":  vocabulary(),
+
+	"push":        {"push/...", "raftfsm/command", "storage/..."},
+	"push/mail":   vocabulary(),
+	"push/signin": vocabulary(),
 
 	// The harness speaks HTTP and shares no code with what it measures.
 	"bench":          {"bench/..."},
@@ -91,6 +98,9 @@ var owners = map[string][]string{
 	"github.com/fasthttp/router":      {"node/rpc"},
 	"github.com/hashicorp/memberlist": {"node/gossip"},
 	"github.com/valyala/fasthttp":     {"api", "api/wire", "node/rpc", "bench/..."},
+	"github.com/wneessen/go-mail":     {"push/mail"},
+	"github.com/coreos/go-oidc":       {"push/signin"},
+	"github.com/go-jose/go-jose":      {"push/signin"},
 }
 
 // vocabulary is what a pure package may use, and extra.
