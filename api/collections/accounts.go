@@ -86,9 +86,6 @@ func (c *call) sealPin(user entity.ID, pin string) (command.Credential, error) {
 }
 
 func (c *call) setPin() (*wire.Reply, error) {
-	if c.pins == nil {
-		return nil, notOffered("PINs")
-	}
 	pin, err := c.req.Param("pin")
 	if err != nil {
 		return nil, err
@@ -111,9 +108,6 @@ func (c *call) setPin() (*wire.Reply, error) {
 }
 
 func (c *call) sendPin() (*wire.Reply, error) {
-	if c.pins == nil {
-		return nil, notOffered("PINs")
-	}
 	e, err := c.user()
 	if err != nil {
 		return nil, err
@@ -129,7 +123,7 @@ func (c *call) sendPin() (*wire.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.pins.SendPin(c.req.Context(), c.req.App, &e, string(pin)); err != nil {
+	if err := c.mails.SendPin(c.req.Context(), c.req.App, &e, string(pin)); err != nil {
 		return nil, err
 	}
 	return wire.Management("retrieve user pin"), nil

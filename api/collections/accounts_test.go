@@ -1,51 +1,17 @@
 package collections_test
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/trellisdb/trellis/api/apitest"
-	"github.com/trellisdb/trellis/api/wire"
-	"github.com/trellisdb/trellis/storage/entity"
 )
-
-// letters takes the PINs that would go out by mail.
-type letters struct {
-	mu struct {
-		sync.Mutex
-		sent []string
-	}
-}
-
-func (l *letters) SendPin(_ context.Context, app *wire.Application, user *entity.Entity, pin string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.mu.sent = append(l.mu.sent, app.Name+" "+user.ID.String()+" "+pin)
-	return nil
-}
-
-// newRestWith is newRest with options.
-func newRestWith(t *testing.T, opts apitest.Options) *rest {
-	t.Parallel()
-	s, err := apitest.OpenWith(t.TempDir(), opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Errorf("close server: %v", err)
-		}
-	})
-	return &rest{T: t, Server: s}
-}
 
 // commands make a request that answers as commands of users do: action, and nothing of
 // an application.
@@ -100,13 +66,20 @@ func TestDeactivate(t *testing.T) {
 }
 
 func TestPins(t *testing.T) {
-	sent := &letters{}
-	r := newRestWith(t, apitest.Options{Pins: sent})
-	ana := uuidOf(t, r.ok("POST", "/users", `{"username":"ana","pin":1234}`))
+	r := newRest(t)
+	sent := func(pin string) {
+		t.Helper()
+		if got := r.Mails.Take(t, "user-pin", "ana@example.test"); !strings.Contains(got.Text, pin) {
+			t.Errorf("sent %s, want %s", got.Text, pin)
+		}
+	}
+	ana := uuidOf(t, r.ok("POST", "/users", `{"username":"ana","email":"ana@example.test","pin":1234}`))
 	r.ok("POST", "/users", `{"username":"bo"}`)
 	r.command("GET", "/users/ana/sendpin", "", "retrieve user pin")
+	sent("1234")
 	r.command("POST", "/users/ana/setpin", `{"pin":"7777"}`, "set user pin")
 	r.command("POST", "/users/"+ana+"/sendpin", "", "retrieve user pin")
+	sent("7777")
 	if a := r.command("GET", "/users/ana/setpin?pin=8888", "", "set user pin"); strings.Contains(a.Body, "8888") {
 		t.Errorf("%s", a.Body)
 	}
@@ -114,13 +87,10 @@ func TestPins(t *testing.T) {
 		t.Errorf("a form: %d %s", status, text)
 	}
 	r.command("GET", "/users/ana/sendpin", "", "retrieve user pin")
+	sent("9999")
 	r.ok("PUT", "/users/ana", `{"pin":"0000"}`) // dropped
 	r.command("GET", "/users/ana/sendpin", "", "retrieve user pin")
-	sent.mu.Lock()
-	if got, want := strings.Join(sent.mu.sent, ","), strings.ReplaceAll("sandbox U 1234,sandbox U 7777,sandbox U 9999,sandbox U 9999", "U", ana); got != want {
-		t.Errorf("sent %s, want %s", got, want)
-	}
-	sent.mu.Unlock()
+	sent("9999")
 	r.fails("GET", "/users/bo/sendpin", "", 404, "service_resource_not_found")
 	r.fails("GET", "/users/none/sendpin", "", 404, "service_resource_not_found")
 	r.fails("POST", "/users/ana/setpin", `{}`, 400, "illegal_argument")
@@ -192,7 +162,7 @@ func TestTransferOfCredentials(t *testing.T) {
 
 // TestSecretsOfUsersStaySecret looks for them wherever users are shown.
 func TestSecretsOfUsersStaySecret(t *testing.T) {
-	r := newRestWith(t, apitest.Options{Pins: &letters{}})
+	r := newRest(t)
 	const secret = "sunny-day-secret"
 	body := `{"username":"ana","password":"` + secret + `","pin":"` + secret + `","credentials":{"a":"` + secret + `"},"credentialsHistory":["` + secret + `"],"oldpassword":"` + secret + `","newpassword":"` + secret + `"}`
 	show := func(a apitest.Answer) {

@@ -51,6 +51,9 @@ func (c *call) connect(o *owner, r *relation, op command.Connect) (*wire.Reply, 
 		}
 	}
 	out, err := c.propose(c.req, op)
+	if err == nil && out.Created && r.typ != nil {
+		err = c.welcome(r.typ, out.Entities)
+	}
 	if err != nil {
 		return nil, c.ofTarget(err)
 	}

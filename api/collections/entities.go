@@ -200,7 +200,18 @@ func (c *call) createOne(text []byte) (*wire.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := c.propose(c.req, command.CreateEntities{Rules: c.typ.Rules(), Items: []command.NewEntity{item}})
+	var op command.Op = command.CreateEntities{Rules: c.typ.Rules(), Items: []command.NewEntity{item}}
+	if c.typ.Collection == "users" && c.registration.known && !c.registration.open {
+		// Who cannot sign in without a mail is not created without it.
+		ops, err := c.mails.Welcome(c.req, &entity.Entity{ID: item.ID, Created: item.Created, JSON: item.JSON})
+		if err != nil {
+			return nil, err
+		}
+		if len(ops) > 0 {
+			op = command.Together{First: op, Then: ops}
+		}
+	}
+	out, err := c.propose(c.req, op)
 	if err != nil {
 		return nil, err
 	}
@@ -253,6 +264,9 @@ func (c *call) createMany(text []byte) (*wire.Reply, error) {
 	}
 	out, err := c.propose(c.req, op)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.welcome(c.typ, out.Entities); err != nil {
 		return nil, err
 	}
 	for _, e := range out.Errors {
@@ -339,6 +353,9 @@ func (c *call) update(t command.Target) (*wire.Reply, error) {
 	out, err := c.propose(c.req, op)
 	if unfit != nil && fault.Is(err, fault.ServiceResourceNotFound) {
 		return nil, unfit
+	}
+	if err == nil && out.Created {
+		err = c.welcome(c.typ, out.Entities)
 	}
 	if err != nil {
 		return nil, err

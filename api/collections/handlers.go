@@ -50,10 +50,13 @@ type Accounts interface {
 	Open(owner entity.ID, kind byte, sealed []byte) ([]byte, error)
 }
 
-// Pins brings app users the PINs that they forgot.
-type Pins interface {
-	// SendPin mails a user his PIN.
+// Mails tells app users of their accounts.
+type Mails interface {
+	// SendPin mails a user his PIN: IllegalArgument if he has no e-mail address.
 	SendPin(ctx context.Context, app *wire.Application, user *entity.Entity, pin string) error
+	// Welcome returns what goes with the creation of a user who may not sign in yet: mails
+	// as tasks, and the tokens in their links. The user's number may be unknown still.
+	Welcome(req *wire.Request, user *entity.Entity) ([]command.Op, error)
 }
 
 // Handlers answer requests about the data of applications. They are safe for
@@ -62,14 +65,13 @@ type Handlers struct {
 	cluster  Cluster
 	accounts Accounts
 	engine   *query.Engine
-	pins     Pins
+	mails    Mails
 	types    typeCache
 }
 
-// New makes handlers, which answer queries by an engine. Without pins, which may be nil,
-// users have none.
-func New(cluster Cluster, accounts Accounts, engine *query.Engine, pins Pins) *Handlers {
-	return &Handlers{cluster: cluster, accounts: accounts, engine: engine, pins: pins}
+// New makes handlers, which answer queries by an engine.
+func New(cluster Cluster, accounts Accounts, engine *query.Engine, mails Mails) *Handlers {
+	return &Handlers{cluster: cluster, accounts: accounts, engine: engine, mails: mails}
 }
 
 // Handle answers one request, whose application is resolved and whose segments

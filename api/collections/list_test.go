@@ -220,8 +220,8 @@ func TestNotOffered(t *testing.T) {
 	for _, request := range []string{
 		"GET /items/milk/likes?tree=true",
 		"POST /activities", "GET /events", "POST /assets", "GET /folders", "POST /notifications",
-		"GET /notifiers", "GET /receipts", "GET /queues/q", "GET /counters", "GET /users/ana/setpin?pin=1", "POST /users/ana/sendpin",
-		"GET /users/ana/feed", "GET /users/resetpw", "GET /users/ana/activate?token=t", "GET /export", "GET /apm", "GET /auth/facebook", "GET /users/ana/activities",
+		"GET /notifiers", "GET /receipts", "GET /queues/q", "GET /counters",
+		"GET /users/ana/feed", "GET /export", "GET /apm", "GET /auth/facebook", "GET /users/ana/activities",
 	} {
 		method, path, _ := strings.Cut(request, " ")
 		body := ""

@@ -169,6 +169,9 @@ func (c *call) connectFar(o *owner, r *relation, op command.Connect) (*wire.Repl
 		op.Target.Collection = r.sub.far
 	}
 	out, err := c.propose(c.req, op)
+	if err == nil && out.Created {
+		err = c.welcome(r.typ, out.Entities)
+	}
 	if err != nil {
 		return nil, c.ofTarget(err)
 	}
@@ -178,6 +181,9 @@ func (c *call) connectFar(o *owner, r *relation, op command.Connect) (*wire.Repl
 // changeFar proposes a change of a far end, and the edge that leads from it.
 func (c *call) changeFar(o *owner, r *relation, change command.Op, id entity.ID) (*wire.Reply, error) {
 	out, err := c.propose(c.req, command.Together{First: change, Then: []command.Op{r.link(o, id)}})
+	if _, creates := change.(command.CreateEntities); err == nil && (creates || out.Created) {
+		err = c.welcome(r.typ, out.Entities)
+	}
 	if err != nil {
 		return nil, c.ofTarget(err)
 	}

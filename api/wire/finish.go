@@ -49,6 +49,9 @@ func (r *Request) Finish(p *Reply, err error) (errorID entity.ID) {
 	if err != nil {
 		return r.fail(buf, err)
 	}
+	for i := range p.headers {
+		r.fh.Response.Header.Add(p.headers[i].name, p.headers[i].value)
+	}
 	switch p.kind {
 	case rawReply:
 		r.fh.Response.SetStatusCode(p.status)

@@ -42,7 +42,10 @@ type Reply struct {
 	content  string // content type, or the location of a redirect
 	raw      []byte
 	stream   io.ReadCloser
+	headers  []header // of a raw reply or a redirect
 }
+
+type header struct{ name, value string }
 
 // Entities begins the envelope of an application request about the collection
 // with this canonical path, such as "/items".
@@ -135,6 +138,18 @@ func HTML(page string) *Reply { return Raw(200, "text/html; charset=utf-8", []by
 // Redirect sends the client elsewhere, with status 307.
 func Redirect(location string) *Reply {
 	return &Reply{kind: redirectReply, status: 307, content: location}
+}
+
+// Found sends the client elsewhere with status 302: with GET, and without the form
+// that it sent here.
+func Found(location string) *Reply {
+	return &Reply{kind: redirectReply, status: 302, content: location}
+}
+
+// Header adds a header to a raw reply or a redirect.
+func (p *Reply) Header(name, value string) *Reply {
+	p.headers = append(p.headers, header{name, value})
+	return p
 }
 
 // appendReply appends the JSON of an envelope.
