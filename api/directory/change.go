@@ -20,11 +20,12 @@ type change struct {
 	collection string
 	stored     stored
 	password   string
+	force      bool         // it takes the place of any other
 	then       []command.Op // that go with it
 }
 
-// change stores a password unless the policy or the history are against it. The
-// password compared with is replaced, or Conflict: it was changed meanwhile.
+// change stores a password unless the policy or the history are against it. What it was
+// compared with is replaced, or Conflict: the password was changed meanwhile.
 func (d *Directory) change(ctx context.Context, ch *change) error {
 	former, remembers, err := d.history(ctx, ch)
 	if err != nil {
@@ -51,7 +52,10 @@ func (d *Directory) change(ctx context.Context, ch *change) error {
 		return err
 	}
 	expect := ch.stored.credential.Value
-	if expect == nil {
+	switch {
+	case ch.force && remembers == 0:
+		expect = nil
+	case expect == nil:
 		expect = []byte{}
 	}
 	var op command.Op = command.SetCredential{Collection: ch.collection, Owner: ch.stored.entity.ID, Credential: c, Expect: expect}

@@ -218,5 +218,5 @@ func (d *Directory) setPassword(ctx context.Context, app entity.AppID, collectio
 	if !s.found {
 		return fault.New(fault.ServiceResourceNotFound, "Service resource not found")
 	}
-	return d.change(ctx, &change{app: app, collection: collection, stored: s, password: password})
+	return d.change(ctx, &change{app: app, collection: collection, stored: s, password: password, force: force})
 }

@@ -189,8 +189,8 @@ func (c *call) found(n *founding, owner *directory.Admin) (*directory.Organizati
 		return nil, nil, o.err
 	}
 	told := organizationEvent(n.org)
-	then := append(o.ops, told.post(owner, []entity.ID{owner.ID}, o.now))
-	out, err := c.proposeIn(entity.Management, o.now, *n.op, then...)
+	o.ops = append(o.ops, told.post(owner, []entity.ID{owner.ID}, o.now))
+	out, err := c.proposeIn(entity.Management, o.now, *n.op, o.ops...)
 	if err != nil {
 		return nil, nil, err
 	}

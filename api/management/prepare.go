@@ -4,15 +4,19 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/trellisdb/trellis/raftfsm/command"
 	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
+	"github.com/trellisdb/trellis/storage/fault"
 )
 
 // Prepare sees to it that of the management application only what is asked for is
 // indexed: whoever may register must not fill the indexes with names of his own. Call
-// it before the first request; every node of a cluster may.
+// it before the first request; every node of a cluster may. It waits for a majority of
+// the cluster as long as ctx lets it, and while the cluster is being upgraded leaves it
+// to a later start.
 func (h *Handlers) Prepare(ctx context.Context) error {
 	for _, p := range []struct {
 		collection string
@@ -24,8 +28,23 @@ func (h *Handlers) Prepare(ctx context.Context) error {
 		{command.DeletedApplications().Collection, nil},
 		{activitiesName, []string{audience}},
 	} {
-		if err := h.prepare(ctx, p.collection, p.fields); err != nil {
-			return fmt.Errorf("settings of management collection %s: %w", p.collection, err)
+		for {
+			err := h.prepare(ctx, p.collection, p.fields)
+			switch fault.CodeOf(err) {
+			case fault.NoQuorum, fault.Timeout, fault.NotHere, fault.Overloaded:
+				select {
+				case <-time.After(100 * time.Millisecond):
+					continue
+				case <-ctx.Done():
+				}
+			case fault.NotImplemented:
+				h.Log.Info("settings of a management collection are left for later", "collection", p.collection, "error", err)
+				err = nil
+			}
+			if err != nil {
+				return fmt.Errorf("settings of management collection %s: %w", p.collection, err)
+			}
+			break
 		}
 	}
 	return nil
