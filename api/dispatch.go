@@ -29,7 +29,7 @@ type Parts struct {
 	Management   wire.Handler // /management/…; segments begin after it
 	Applications wire.Handler // /apps
 	System       wire.Handler // /system/…; segments begin after it
-	Accounts     wire.Handler // /{org}/{app}/token, authorize, credentials, users/{user}/token and revoketoken(s)
+	Accounts     wire.Handler // /{org}/{app}/token, authorize, credentials, users/{user}/token, revoketoken(s) and what links of mails lead to
 	Data         wire.Handler // everything else below an application; checks permissions
 
 	Healthy func(context.Context) error // whether the node can serve
@@ -131,14 +131,14 @@ func (s *Server) application(req *wire.Request, parts *Parts, segments []string)
 	if err == nil {
 		req.Access = access // else it grants nothing
 	}
-	if userTokens(rest) && (err == nil || !strings.EqualFold(rest[2], "token")) {
-		return parts.Accounts(req) // possession of a token is enough to revoke it
+	if word := account(rest, req.Method()); word != "" && (err == nil || word != "token") {
+		return parts.Accounts(req) // possession of a token is enough to revoke it, or for what its mail says
 	}
 	if len(rest) > 0 {
 		switch strings.ToLower(rest[0]) {
 		case "token", "authorize": // open to everybody, whatever else they hold
 			return parts.Accounts(req)
-		case "credentials":
+		case "credentials", "auth":
 			if err == nil {
 				return parts.Accounts(req)
 			}
@@ -168,16 +168,28 @@ func here(req *wire.Request, parts *Parts, segments []string) error {
 	return parts.Here(app.Number)
 }
 
-// userTokens reports whether a path is that of a user's tokens.
-func userTokens(segments []string) bool {
-	if len(segments) != 3 {
-		return false
+// account returns the word that makes a path one of a user's tokens, or of a link in a
+// mail to him; empty if it is none.
+func account(segments []string, method string) string {
+	if len(segments) < 2 || len(segments) > 3 || inflect.Collection(segments[0]) != "users" {
+		return ""
 	}
-	switch strings.ToLower(segments[2]) {
+	word := strings.ToLower(segments[len(segments)-1])
+	switch word {
 	case "token", "revoketoken", "revoketokens":
-		return inflect.Collection(segments[0]) == "users"
+		if len(segments) == 3 {
+			return word
+		}
+	case "resetpw":
+		if method == "GET" || method == "POST" {
+			return word
+		}
+	case "activate", "confirm", "reactivate":
+		if len(segments) == 3 && method == "GET" {
+			return word
+		}
 	}
-	return false
+	return ""
 }
 
 // resolve understands every prefix that denotes an application (spec data-model

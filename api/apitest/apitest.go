@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,9 +25,12 @@ import (
 	"github.com/trellisdb/trellis/api/collections"
 	"github.com/trellisdb/trellis/api/directory"
 	"github.com/trellisdb/trellis/api/management"
+	"github.com/trellisdb/trellis/api/pages"
 	"github.com/trellisdb/trellis/api/tally"
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/node"
+	"github.com/trellisdb/trellis/node/tasks"
+	"github.com/trellisdb/trellis/push/mail"
 	"github.com/trellisdb/trellis/query"
 	"github.com/trellisdb/trellis/query/cursor"
 )
@@ -38,6 +42,8 @@ type Server struct {
 	App    string // path of the sandbox: /acme/sandbox
 	Admin  string // access token of the organisation's owner
 	Node   *node.Node
+	Mails  *Mailbox // what was sent, unless Options says otherwise
+	dir    atomic.Pointer[directory.Directory]
 	client *http.Client
 	stop   []func() error
 }
@@ -56,6 +62,13 @@ type Options struct {
 	Empty     bool                    // without the organisation and what goes with it
 	Purge     bool                    // what a deleted application holds goes at once
 	ZeroAdds  bool                    // 0 in an event resets nothing
+
+	Services   []management.Service     // that vouch for people; nil: facebook, which nobody can ask
+	Management func(*management.Config) // changes the configuration; may be nil
+	// Challenge is asked before a mail is sent to whoever asks for it; nil: nothing is.
+	Challenge pages.Challenge
+	// Mail takes the mails instead of Server.Mails; may be nil.
+	Mail mail.Sender
 }
 
 // Start starts a server that ends with the test.
@@ -91,7 +104,7 @@ func OpenWith(dir string, opts Options) (s *Server, err error) {
 	if opts.Log != nil {
 		log = slog.New(slog.NewTextHandler(opts.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	s = &Server{App: "/acme/sandbox"}
+	s = &Server{App: "/acme/sandbox", Mails: newMailbox()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -101,6 +114,12 @@ func OpenWith(dir string, opts Options) (s *Server, err error) {
 	nc.Partitions, nc.Log = 2, log
 	nc.Storage.CacheBytes = 16 << 20
 	nc.Halt = func(err error) { panic(err) }
+	sender := opts.Mail
+	if sender == nil {
+		sender = s.Mails
+	}
+	nc.Tasks.Kinds = append(nc.Tasks.Kinds, tasks.Mail(deliverer{sender, &s.dir}))
+	nc.Tasks.Backoff = 10 * time.Millisecond
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if s.Node, err = node.Start(ctx, nc); err != nil {
@@ -132,6 +151,7 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 	if err != nil {
 		return err
 	}
+	s.dir.Store(dir)
 	if _, err := dir.EnsureSuperuser(ctx, "root@example.test", SuperuserPassword); err != nil {
 		return err
 	}
@@ -139,9 +159,29 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 	if opts.Purge {
 		mc.PurgeAfter = 0
 	}
-	manage := management.New(mc, cluster, dir)
+	if opts.Management != nil {
+		opts.Management(&mc)
+	}
 	qc := query.DefaultConfig()
 	qc.CursorKey = cursor.Key(auth.DeriveKey(s.Node.Cluster().Key, "cursor"))
+	engine := query.New(qc)
+	site, err := newSite(auth.DeriveKey(s.Node.Cluster().Key, "form"), opts.Challenge)
+	if err != nil {
+		return err
+	}
+	if opts.Services == nil {
+		opts.Services = []management.Service{{Name: "facebook", Parameter: "fb_access_token", Prefix: "fb_"}}
+	}
+	manage := management.New(mc, management.Parts{
+		Cluster: cluster, Directory: dir, Engine: engine, Mailer: mailer{dir}, Pages: site, Services: opts.Services, Log: log,
+		Provision: func(ctx context.Context) error {
+			_, err := dir.EnsureSuperuser(ctx, "root@example.test", SuperuserPassword)
+			return err
+		},
+	})
+	if err := manage.Prepare(ctx); err != nil {
+		return err
+	}
 	requests, err := tally.Start(tally.DefaultConfig(), cluster, log)
 	if err != nil {
 		return err
@@ -151,7 +191,7 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 		defer cancel()
 		return requests.Close(ctx)
 	})
-	data := collections.New(cluster, dir, query.New(qc)).WithCounters(collections.Counting{Requests: requests, ZeroAdds: opts.ZeroAdds})
+	data := collections.New(cluster, dir, engine, manage).WithCounters(collections.Counting{Requests: requests, ZeroAdds: opts.ZeroAdds})
 	ac := api.DefaultConfig()
 	if opts.API != nil {
 		opts.API(&ac)

@@ -41,7 +41,7 @@ func OpOf(method string) Op {
 // Bounds of a permission string.
 const (
 	maxPermission = 1024 // bytes
-	maxSegments   = 64   // of one pattern
+	maxSegments   = 63   // of one pattern: see states
 )
 
 // Permission is a parsed permission string: operations and path patterns. It
@@ -106,10 +106,12 @@ func (p *Permission) String() string { return p.text }
 
 // Caller is who the variable ${user} stands for; the zero Caller, who is no
 // user, is matched by no pattern that has it.
+//
+// An e-mail address is not one of his names here: users say what theirs is, and it may
+// be what another user is called.
 type Caller struct {
 	Username string
 	ID       entity.ID
-	Email    string
 }
 
 // Grants reports whether p covers an operation on a path. The path is given
@@ -234,8 +236,7 @@ func compileSegment(text string) segment {
 }
 
 // matches reports whether the pattern matches a path, the caller's name in
-// place of the variable: in one match either the username, the UUID or the
-// e-mail address.
+// place of the variable: in one match either the username or the UUID.
 func (pat *pattern) matches(op Op, path []string, caller Caller) bool {
 	if len(pat.segments) == 1 && pat.segments[0].deep {
 		return true
@@ -246,7 +247,7 @@ func (pat *pattern) matches(op Op, path []string, caller Caller) bool {
 	if caller.ID.IsZero() {
 		return false
 	}
-	for _, name := range [...]string{caller.Username, caller.ID.String(), caller.Email} {
+	for _, name := range [...]string{caller.Username, caller.ID.String()} {
 		if name != "" && pat.matchesAs(op, path, strings.ToLower(name)) {
 			return true
 		}

@@ -15,7 +15,7 @@ import (
 
 var (
 	leeID = entity.ID{0x9b, 1, 15: 7}
-	lee   = Caller{Username: "Lee", ID: leeID, Email: "lee@example.org"}
+	lee   = Caller{Username: "Lee", ID: leeID}
 )
 
 func grants(t *testing.T, permission string, op Op, path string, c Caller) bool {
@@ -42,7 +42,7 @@ func TestMatching(t *testing.T) {
 		{"get:*", "get:/a/b", "put:/a/b"},
 		{"**/likes", "/likes /users/likes /users/lee/likes", "/likes/x /"},
 		{"/books/*/review/*", "/books/1/review/9 get:/books/1/review post:/books/1/review", "/books/1 /books/1/review/9/x put:/books/1/review"},
-		{"/users/${user}/**", "/users/lee /users/" + u + "/feed /users/LEE /users/lee@example.org/x", "/users/kim /users/me /users /lee"},
+		{"/users/${user}/**", "/users/lee /users/" + u + "/feed /users/LEE", "/users/lee@example.org/x /users/kim /users/me /users /lee"},
 		{"/users/me/**", "/users/lee /users/" + u + "/feed /users/me /users/me/feed", "/users/kim"},
 		{"/users/me", "/users/lee /users/me", "/users/kim /users/lee/feed"},
 		{"/users/*/following/users/${user}", "/users/kim/following/users/lee", "/users/kim/following/users/kim"},
@@ -131,7 +131,7 @@ func TestOperations(t *testing.T) {
 	if p, _ := ParsePermission(" GET,Post:/X "); p.String() != "get,post:/x" {
 		t.Errorf("stored as %q", p)
 	}
-	for _, bad := range []string{"", "  ", strings.Repeat("a", 1025), "\xff", strings.Repeat("/a", 65)} {
+	for _, bad := range []string{"", "  ", strings.Repeat("a", 1025), "\xff", strings.Repeat("/a", 64)} {
 		if _, err := ParsePermission(bad); !fault.Is(err, fault.IllegalArgument) {
 			t.Errorf("%q is accepted: %v", bad, err)
 		}
@@ -214,7 +214,7 @@ func TestDefaultRoles(t *testing.T) {
 func TestSetIsTheUnionOfItsPermissions(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	pick := func(list ...string) string { return list[rng.IntN(len(list))] }
-	caller := Caller{ID: leeID, Username: "lee", Email: "Lee@example.org"}
+	caller := Caller{ID: leeID, Username: "lee"}
 	granted := 0
 	for round := range 20_000 {
 		var list []*Permission
@@ -351,9 +351,8 @@ func BenchmarkDefaultRole(b *testing.B) {
 	}
 }
 
-// BenchmarkManyRoles asks 100 roles of 50 permissions, of which the last grants.
-func BenchmarkManyRoles(b *testing.B) {
-	p := Principal{Kind: AppUser, ID: leeID, App: entity.ID{1}, Username: "lee"}
+// manyRoles are 100 roles of 50 permissions, of which the last grants.
+func manyRoles(p *Principal) Access {
 	var sets []*Set
 	for i := range 100 {
 		var texts []string
@@ -364,12 +363,29 @@ func BenchmarkManyRoles(b *testing.B) {
 		}
 		sets = append(sets, mustSet(texts...))
 	}
-	sets = append(sets, mustSet("get:/items/hammer"))
+	return p.Permissions(append(sets, mustSet("get:/items/hammer")))
+}
+
+// BenchmarkManyRoles asks 100 roles of 50 permissions, of which the last grants.
+func BenchmarkManyRoles(b *testing.B) {
+	a := manyRoles(&Principal{Kind: AppUser, ID: leeID, App: entity.ID{1}, Username: "lee"})
 	path := []string{"items", "hammer"}
 	b.ReportAllocs()
 	for b.Loop() {
-		a := p.Permissions(sets)
 		if !a.May(Get, path) {
+			b.Fatal("refused")
+		}
+	}
+}
+
+// BenchmarkManyRolesByName asks the same for an entity with several names, as is done
+// when the path as typed is not granted.
+func BenchmarkManyRolesByName(b *testing.B) {
+	a := manyRoles(&Principal{Kind: AppUser, ID: leeID, App: entity.ID{1}, Username: "lee"})
+	places := append(Literal([]string{"items"}), Place{Spellings: [][]string{{leeID.String()}, {"hammer"}, {"HAMMER"}}})
+	b.ReportAllocs()
+	for b.Loop() {
+		if !a.MayAt(Get, places) {
 			b.Fatal("refused")
 		}
 	}

@@ -57,14 +57,7 @@ type Token struct {
 // cryptographic source; times are ms since the epoch, expires 0 for never.
 func NewToken(key Key, app entity.AppID, created, expires int64, entropy [TokenEntropy]byte) (Token, string) {
 	var b [tokenBytes]byte
-	sub := binary.BigEndian.Uint16(entropy[20:]) % 10000
-	ticks := uint64(created)*10000 + gregorian + uint64(sub)
-	binary.BigEndian.PutUint32(b[0:], uint32(ticks))
-	binary.BigEndian.PutUint16(b[4:], uint16(ticks>>32))
-	binary.BigEndian.PutUint16(b[6:], uint16(ticks>>48)&0x0fff|0x1000)
-	b[8], b[9] = entropy[16]&0x3f|0x80, entropy[17]
-	b[10], b[11] = entropy[18]|0x01, entropy[19] // multicast: no real network card
-	binary.BigEndian.PutUint32(b[12:], uint32(app))
+	putTokenID(b[:16], app, created, &entropy)
 	stamp := expires
 	if stamp == 0 {
 		stamp = math.MaxInt64
@@ -76,6 +69,18 @@ func NewToken(key Key, app entity.AppID, created, expires int64, entropy [TokenE
 	t := Token{App: app, Expires: expires, Hash: sha256.Sum256([]byte(text))}
 	copy(t.ID[:], b[:16])
 	return t, text
+}
+
+// putTokenID writes the version 1 UUID of a token.
+func putTokenID(b []byte, app entity.AppID, created int64, entropy *[TokenEntropy]byte) {
+	sub := binary.BigEndian.Uint16(entropy[20:]) % 10000
+	ticks := uint64(created)*10000 + gregorian + uint64(sub)
+	binary.BigEndian.PutUint32(b[0:], uint32(ticks))
+	binary.BigEndian.PutUint16(b[4:], uint16(ticks>>32))
+	binary.BigEndian.PutUint16(b[6:], uint16(ticks>>48)&0x0fff|0x1000)
+	b[8], b[9] = entropy[16]&0x3f|0x80, entropy[17]
+	b[10], b[11] = entropy[18]|0x01, entropy[19] // multicast: no real network card
+	binary.BigEndian.PutUint32(b[12:], uint32(app))
 }
 
 func tokenMAC(key Key, b []byte) []byte {
@@ -93,7 +98,7 @@ func corruptToken() error {
 // is past (A1). Whether a record of it exists is for the caller to see (A3).
 // The well-formed tokens of e-mail links and other categories are AuthInvalid.
 func ParseToken(key Key, text string, now int64) (Token, error) {
-	if len(text) == 52 && (strings.HasPrefix(text, "ZW0t") || strings.HasPrefix(text, "cmUt") || strings.HasPrefix(text, "b2Yt")) {
+	if IsMailToken(text) || (len(text) == MailTokenLength && (strings.HasPrefix(text, "cmUt") || strings.HasPrefix(text, "b2Yt"))) {
 		return Token{}, fault.New(fault.AuthInvalid, "Unable to authenticate")
 	}
 	if len(text) != TokenLength || !strings.HasPrefix(text, tokenPrefix) {

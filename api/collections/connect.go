@@ -15,7 +15,7 @@ import (
 // does. What it returns runs after the view is closed.
 func (c *call) changeConnections(v *storage.View, owners []owner, r *relation) (func() (*wire.Reply, error), error) {
 	switch {
-	case r.fixed, r.verb == "", r.below != r.verb, r.indexes:
+	case r.fixed, r.verb == "", r.sub == nil && r.below != r.verb, r.indexes:
 		return nil, fault.New(fault.UnsupportedAction, "connections are made and removed from their source, by a verb")
 	case len(owners) == 0:
 		return nil, notFound()
@@ -24,6 +24,8 @@ func (c *call) changeConnections(v *storage.View, owners []owner, r *relation) (
 	}
 	o := &owners[0]
 	switch {
+	case r.sub != nil:
+		return c.changeMembers(v, o, r)
 	case c.req.Method() == "POST" && r.target != nil:
 		return func() (*wire.Reply, error) { return c.connect(o, r, command.Connect{}) }, nil
 	case c.req.Method() == "POST":
@@ -49,6 +51,9 @@ func (c *call) connect(o *owner, r *relation, op command.Connect) (*wire.Reply, 
 		}
 	}
 	out, err := c.propose(c.req, op)
+	if err == nil && out.Created && r.typ != nil {
+		err = c.welcome(r.typ, out.Entities)
+	}
 	if err != nil {
 		return nil, c.ofTarget(err)
 	}
@@ -131,12 +136,14 @@ func (c *call) created(text []byte, chosen entity.ID) (*command.NewEntity, error
 	if err != nil || (!doc.named && chosen.IsZero()) {
 		return nil, err
 	}
+	if !chosen.IsZero() {
+		id = chosen
+	}
 	item, err := c.newEntity(doc, id)
 	if err != nil {
 		return nil, err
 	}
 	if !chosen.IsZero() {
-		item.ID = chosen
 		item.Created, item.Modified = c.times(doc, chosen)
 	}
 	return &item, nil
@@ -152,6 +159,9 @@ func (c *call) putConnected(v *storage.View, o *owner, r *relation) (func() (*wi
 	typ := r.typ
 	if found {
 		if typ, err = c.typeOf(v, row.Collection); err != nil {
+			return nil, err
+		}
+		if err := c.mayChange(typ, &row.Entity); err != nil {
 			return nil, err
 		}
 	}
@@ -196,6 +206,11 @@ func (c *call) putSelected(v *storage.View, o *owner, r *relation) (func() (*wir
 	}
 	if len(rows) == 0 {
 		return nil, notFound()
+	}
+	for i := range rows {
+		if err := c.mayChange(types[i], &rows[i].Entity); err != nil {
+			return nil, err
+		}
 	}
 	return func() (*wire.Reply, error) {
 		var entities []entity.Entity

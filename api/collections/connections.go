@@ -36,6 +36,10 @@ func (c *call) connections(every bool, own []param, rest []string) (*wire.Reply,
 			}
 		}
 		last := &steps[len(steps)-1]
+		if last.dictionary != "" {
+			change, err = c.dictionary(v, owners, last)
+			return err
+		}
 		if c.req.Method() == "GET" {
 			reply, err = c.showConnections(v, owners, last)
 			return err
@@ -44,10 +48,10 @@ func (c *call) connections(every bool, own []param, rest []string) (*wire.Reply,
 		return err
 	}
 	if c.req.Method() == "GET" {
-		if err := c.reading(c.req, look); err != nil {
-			return nil, err
+		if err := c.reading(c.req, look); err != nil || change == nil {
+			return reply, err
 		}
-		return reply, nil
+		return change()
 	}
 	if err := c.upToDate(c.req, look); err != nil {
 		return nil, err
@@ -60,6 +64,9 @@ func (c *call) sources(v *storage.View, every bool, own []param) ([]owner, error
 	if every {
 		ask, err := c.ask(&params{own: append(own, c.own...)}, defaultLimit)
 		if err != nil {
+			return nil, err
+		}
+		if err := withoutScoped(c.typ, &ask); err != nil {
 			return nil, err
 		}
 		if ask.From, err = c.source(v, c.typ); err != nil {
@@ -75,7 +82,7 @@ func (c *call) sources(v *storage.View, every bool, own []param) ([]owner, error
 		}
 		return owners, nil
 	}
-	t, err := c.target(c.req.Segments()[1])
+	t, err := c.target(c.seg[1])
 	if err != nil {
 		return nil, err
 	}
@@ -145,12 +152,18 @@ func (c *call) rowsOf(v *storage.View, o *owner, r *relation) ([]query.Row, erro
 
 // connected finds the entity that a step names, if it is connected to the owner.
 func (c *call) connected(v *storage.View, o *owner, r *relation) (row query.Row, found bool, err error) {
-	row, found, err = c.lookUp(v, r)
-	if err != nil || !found {
-		return row, false, err
+	for _, named := range r.of(o) {
+		if row, found, err = c.lookUp(v, named); err != nil {
+			return row, false, err
+		}
+		if !found {
+			continue
+		}
+		if eseq, err := c.eseqOf(v, o, r, &row); err != nil || eseq != 0 {
+			return row, err == nil, err
+		}
 	}
-	eseq, err := c.eseqOf(v, o, r, &row)
-	return row, eseq != 0, err
+	return row, false, nil
 }
 
 // lookUp finds the entity that a step names, connected or not.
@@ -238,7 +251,11 @@ func (c *call) showConnections(v *storage.View, owners []owner, r *relation) (*w
 	if p.is("tree", "true") {
 		return nil, notOffered("parameter tree")
 	}
-	ask, err := c.ask(p, connectionsLimit)
+	absent := connectionsLimit
+	if r.sub != nil {
+		absent = defaultLimit
+	}
+	ask, err := c.ask(p, absent)
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,11 @@ func shapeOf(typ *schema.Type, path string) *wire.Shape {
 	s := &wire.Shape{Type: typ.Name, Path: path}
 	switch typ.Collection {
 	case "users":
-		s.Sets, s.Collections = userSets, userCollections
+		s.Sets, s.Collections = holderSets, userCollections
+	case "groups":
+		s.Sets, s.Collections = holderSets, groupCollections
+	case "roles":
+		s.Sets, s.Collections = roleSets, roleCollections
 	case "devices":
 		s.Collections = deviceCollections
 	}
@@ -34,8 +38,11 @@ func shapeOf(typ *schema.Type, path string) *wire.Shape {
 // What metadata says of the default types this version serves (spec data-model
 // section 3). Shared, never changed.
 var (
-	userSets          = []wire.Set{{Name: "rolenames", Segment: "roles"}, {Name: "permissions", Segment: "permissions"}}
+	holderSets        = []wire.Set{{Name: "rolenames", Segment: "roles"}, {Name: "permissions", Segment: "permissions"}}
+	roleSets          = []wire.Set{{Name: "permissions", Segment: "permissions"}}
 	userCollections   = []string{"activities", "devices", "feed", "groups", "roles", "following", "followers"}
+	groupCollections  = []string{"activities", "feed", "roles", "users"}
+	roleCollections   = []string{"groups", "users"}
 	deviceCollections = []string{"users", "receipts"}
 )
 
@@ -131,6 +138,13 @@ func (c *call) ofAnotherType(id entity.ID, missing error) error {
 
 // remove answers DELETE of one entity.
 func (c *call) remove(t command.Target) (*wire.Reply, error) {
+	if c.typ.Collection == "groups" {
+		gone, err := c.removeGroup(t, 0)
+		if err != nil {
+			return nil, err
+		}
+		return c.reply(gone)
+	}
 	out, err := c.propose(c.req, command.DeleteEntity{Collection: c.typ.Collection, Target: t})
 	if fault.Is(err, fault.UnexpectedEntityType) {
 		return nil, notFound() // of another type: not here
@@ -186,7 +200,18 @@ func (c *call) createOne(text []byte) (*wire.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := c.propose(c.req, command.CreateEntities{Rules: c.typ.Rules(), Items: []command.NewEntity{item}})
+	var op command.Op = command.CreateEntities{Rules: c.typ.Rules(), Items: []command.NewEntity{item}}
+	if c.typ.Collection == "users" && c.registration.known && !c.registration.open {
+		// Who cannot sign in without a mail is not created without it.
+		ops, err := c.mails.Welcome(c.req, &entity.Entity{ID: item.ID, Created: item.Created, JSON: item.JSON})
+		if err != nil {
+			return nil, err
+		}
+		if len(ops) > 0 {
+			op = command.Together{First: op, Then: ops}
+		}
+	}
+	out, err := c.propose(c.req, op)
 	if err != nil {
 		return nil, err
 	}
@@ -241,6 +266,9 @@ func (c *call) createMany(text []byte) (*wire.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.welcome(c.typ, out.Entities); err != nil {
+		return nil, err
+	}
 	for _, e := range out.Errors {
 		if e.Index >= 0 && e.Index < len(places) {
 			i := places[e.Index]
@@ -275,19 +303,24 @@ func newID() (entity.ID, int64) {
 
 // newEntity makes an entity of a document that holds all its type requires.
 func (c *call) newEntity(doc *document, id entity.ID) (command.NewEntity, error) {
-	var item command.NewEntity
-	if c.typ.Collection == "users" {
-		if err := c.newUser(doc, &item); err != nil {
-			return item, err
-		}
+	item := command.NewEntity{ID: id}
+	var err error
+	switch c.typ.Collection {
+	case "users":
+		err = c.newUser(doc, &item)
+	case "groups":
+		err = groupPath(doc)
+	case "roles":
+		err = newRole(doc, c.group)
+	}
+	if err != nil {
+		return item, err
 	}
 	if err := doc.requireAll(c.typ); err != nil {
 		return item, err
 	}
-	item.ID = id
 	item.Created, _ = id.Time()
 	item.Modified = item.Created
-	var err error
 	item.JSON, err = doc.json(forCreate)
 	return item, err
 }
@@ -308,10 +341,8 @@ func (c *call) update(t command.Target) (*wire.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.typ.Collection == "users" {
-		if err := c.changedUser(doc); err != nil {
-			return nil, err
-		}
+	if err := c.changed(doc); err != nil {
+		return nil, err
 	}
 	op := command.UpdateEntity{Rules: c.typ.Rules(), Target: t}
 	if op.Patch, err = doc.json(forUpdate); err != nil {
@@ -323,10 +354,26 @@ func (c *call) update(t command.Target) (*wire.Reply, error) {
 	if unfit != nil && fault.Is(err, fault.ServiceResourceNotFound) {
 		return nil, unfit
 	}
+	if err == nil && out.Created {
+		err = c.welcome(c.typ, out.Entities)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return c.reply(out.Entities)
+}
+
+// changed applies the rules of PUT to a document.
+func (c *call) changed(doc *document) error {
+	switch c.typ.Collection {
+	case "users":
+		return c.changedUser(doc)
+	case "groups":
+		return groupPath(doc)
+	case "roles":
+		return changedRole(doc)
+	}
+	return nil
 }
 
 // upsert makes the entity that a PUT creates if its target is unknown, or says
@@ -352,12 +399,14 @@ func (c *call) upsert(t command.Target, text []byte) (*command.NewEntity, error)
 			return nil, err
 		}
 	}
+	if !t.ID.IsZero() {
+		id = t.ID
+	}
 	item, err := c.newEntity(doc, id)
 	if err != nil {
 		return nil, err
 	}
 	if !t.ID.IsZero() {
-		item.ID = t.ID
 		item.Created, item.Modified = c.times(doc, t.ID)
 	}
 	return &item, nil

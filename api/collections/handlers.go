@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/trellisdb/trellis/api/auth"
+	"github.com/trellisdb/trellis/api/inflect"
 	"github.com/trellisdb/trellis/api/schema"
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/query"
@@ -37,20 +38,42 @@ type Passwords interface {
 	SetUserPassword(ctx context.Context, app entity.AppID, who, old, password string, force bool) error
 }
 
+// Accounts is what the handlers need to know of the principals of applications.
+type Accounts interface {
+	Passwords
+	// SeedRoles gives an application its default roles, unless it has had them; if
+	// reset, those that are missing, and all default permissions. It returns the roles
+	// that were created.
+	SeedRoles(ctx context.Context, app entity.AppID, open, reset bool) ([]entity.Entity, error)
+	// Seal encrypts a secret that must be shown again, and Open decrypts it.
+	Seal(owner entity.ID, kind byte, secret []byte) ([]byte, error)
+	Open(owner entity.ID, kind byte, sealed []byte) ([]byte, error)
+}
+
+// Mails tells app users of their accounts.
+type Mails interface {
+	// SendPin mails a user his PIN: IllegalArgument if he has no e-mail address.
+	SendPin(ctx context.Context, app *wire.Application, user *entity.Entity, pin string) error
+	// Welcome returns what goes with the creation of a user who may not sign in yet: mails
+	// as tasks, and the tokens in their links. The user's number may be unknown still.
+	Welcome(req *wire.Request, user *entity.Entity) ([]command.Op, error)
+}
+
 // Handlers answer requests about the data of applications. They are safe for
 // concurrent use.
 type Handlers struct {
-	cluster   Cluster
-	passwords Passwords
-	engine    *query.Engine
-	types     typeCache
-	requests  Requests
-	zeroAdds  bool
+	cluster  Cluster
+	accounts Accounts
+	engine   *query.Engine
+	mails    Mails
+	types    typeCache
+	requests Requests
+	zeroAdds bool
 }
 
 // New makes handlers, which answer queries by an engine.
-func New(cluster Cluster, passwords Passwords, engine *query.Engine) *Handlers {
-	return &Handlers{cluster: cluster, passwords: passwords, engine: engine}
+func New(cluster Cluster, accounts Accounts, engine *query.Engine, mails Mails) *Handlers {
+	return &Handlers{cluster: cluster, accounts: accounts, engine: engine, mails: mails}
 }
 
 // Handle answers one request, whose application is resolved and whose segments
@@ -75,9 +98,12 @@ type call struct {
 	*Handlers
 	req  *wire.Request
 	typ  *schema.Type
-	own  []param // matrix parameters of the collection's segment
-	path string  // "/items"
-	me   bool    // the item segment was "me"
+	seg  []string // segments of the path; one names an entity, also a group
+	own  []param  // matrix parameters of the collection's segment
+	path string   // "/items"
+	me   bool     // the item segment was "me"
+
+	group entity.ID // whose roles are created, if they are those of a group
 
 	registration struct{ known, open bool } // whether new users are active, once it was asked
 }
@@ -93,16 +119,18 @@ func (h *Handlers) call(req *wire.Request) (*call, error) {
 		}
 		return nil, err
 	}
-	return &call{Handlers: h, req: req, typ: typ, own: own, path: "/" + typ.Collection}, nil
+	return &call{Handlers: h, req: req, typ: typ, seg: segments, own: own, path: "/" + typ.Collection}, nil
 }
 
 // answer checks access and chooses by number of segments and method.
 func (c *call) answer() (*wire.Reply, error) {
-	segments := c.req.Segments()
-	if c.typ.Collection == "users" && len(segments) > 1 {
-		if reply, done, err := c.account(segments[1:]); done {
+	if c.typ.Collection == "users" && len(c.seg) > 1 {
+		if reply, done, err := c.account(c.seg[1:]); done {
 			return reply, err
 		}
+	}
+	if err := c.unswap(); err != nil {
+		return nil, err
 	}
 	if err := c.authorize(); err != nil {
 		return nil, err
@@ -113,6 +141,15 @@ func (c *call) answer() (*wire.Reply, error) {
 	if !c.typ.Offered {
 		return nil, notOffered(c.typ.Collection)
 	}
+	if c.typ.Collection == "users" && len(c.seg) == 3 && contains(commands, c.seg[2]) {
+		return c.commandUser()
+	}
+	if c.typ.Collection == "groups" && len(c.seg) > 1 && len(c.own) == 0 {
+		if err := c.joinGroup(); err != nil {
+			return nil, err
+		}
+	}
+	segments := c.seg
 	if len(segments) == 1 {
 		return c.collection(&params{own: c.own, rest: c.req})
 	}
@@ -138,6 +175,23 @@ func (c *call) answer() (*wire.Reply, error) {
 		return c.indexes()
 	}
 	return c.item(item)
+}
+
+// unswap puts right the path /roles/users/{role}, which one client asks for and which
+// means the users of a role, unless there is a role of this name.
+func (c *call) unswap() error {
+	if c.typ.Collection != "roles" || len(c.seg) != 3 || c.req.Method() != "GET" || inflect.Collection(c.seg[1]) != "users" || membershipOf("roles", inflect.Collection(c.seg[2])) != nil {
+		return nil
+	}
+	t, err := c.target(c.seg[1])
+	if err != nil {
+		return err
+	}
+	_, found, err := c.lookup(&t)
+	if err == nil && !found {
+		c.seg = []string{c.seg[0], c.seg[2], c.seg[1]}
+	}
+	return err
 }
 
 // selection reads the segment after a collection's name if it, or the parameters of
@@ -214,8 +268,17 @@ func (h *Handlers) command(req *wire.Request) (*wire.Reply, error) {
 	if err := req.Access.Check(auth.OpOf(req.Method()), segments); err != nil {
 		return nil, err
 	}
-	if strings.EqualFold(segments[0], "hello") && len(segments) == 1 && req.Method() == "GET" {
-		return req.Root().RawField("data", []byte(`{"say":"Hello!"}`)), nil
+	if len(segments) == 1 {
+		switch strings.ToLower(segments[0]) {
+		case "hello":
+			if req.Method() == "GET" {
+				return req.Root().RawField("data", []byte(`{"say":"Hello!"}`)), nil
+			}
+		case "rolenames":
+			return h.roleNamesOfApplication(req)
+		case "resetroles":
+			return h.resetRoles(req)
+		}
 	}
 	return nil, notOffered(segments[0])
 }

@@ -18,11 +18,14 @@ func (c *call) list(p *params) (*wire.Reply, error) {
 		return nil, err
 	}
 	reply := c.req.Entities(c.path)
-	if len(c.req.Segments()) == 1 {
+	if len(c.seg) == 1 {
 		reply.Counted()
 	}
 	if p.is("analyzeOnly", "true") {
 		return reply.Field("metadata", map[string]any{"queryWarnings": warnings(ask.Query)}), nil
+	}
+	if err := withoutScoped(c.typ, &ask); err != nil {
+		return nil, err
 	}
 	err = c.reading(c.req, func(v *storage.View) error {
 		if ask.From, err = c.source(v, c.typ); err != nil {

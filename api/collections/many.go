@@ -41,6 +41,9 @@ func (c *call) updateMany(p *params) (*wire.Reply, error) {
 		return nil, err
 	}
 	ask.Limit = maxLimit
+	if err := withoutScoped(c.typ, &ask); err != nil {
+		return nil, err
+	}
 	page, err := c.selectMany(&ask)
 	if err != nil {
 		return nil, err
@@ -83,13 +86,11 @@ func (c *call) patch() (patch []byte, unique string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	if c.typ.Collection == "users" {
-		if err := c.changedUser(doc); err != nil {
-			return nil, "", err
-		}
+	if err := c.changed(doc); err != nil {
+		return nil, "", err
 	}
 	for _, name := range c.typ.Unique {
-		if i := doc.find(name); i >= 0 && !doc.properties[i].empty {
+		if doc.has(name) {
 			unique = name
 		}
 	}
@@ -103,9 +104,15 @@ func (c *call) deleteMany(p *params) (*wire.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := withoutScoped(c.typ, &ask); err != nil {
+		return nil, err
+	}
 	page, err := c.selectMany(&ask)
 	if err != nil {
 		return nil, err
+	}
+	if c.typ.Collection == "groups" {
+		return c.removeGroups(idsOf(page.Rows))
 	}
 	deleted, err := c.inSteps(idsOf(page.Rows), func(ids []entity.ID) command.Op {
 		return command.DeleteEntities{Collection: c.typ.Collection, IDs: ids}
@@ -134,6 +141,8 @@ func (c *call) inSteps(ids []entity.ID, op func([]entity.ID) command.Op) ([]enti
 	return all, nil
 }
 
-// hidden reports whether metadata does not show a verb: who follows whom has a place
-// of its own.
-func hidden(verb string) bool { return verb == "following" || verb == "followers" }
+// hidden reports whether neither metadata nor the list of all verbs shows a verb:
+// memberships, and who follows whom, have places of their own.
+func hidden(verb string) bool {
+	return verb == "following" || verb == "followers" || entity.ReservedVerb(verb)
+}

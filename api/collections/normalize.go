@@ -192,6 +192,17 @@ func (d *document) setString(key, value string) error {
 	return d.set(key, wire.AppendString(nil, key), wire.AppendString(nil, value))
 }
 
+// setAs sets a property to a value of ours, and spells it like this, whatever the
+// client's spelling was.
+func (d *document) setAs(key string, value []byte) error {
+	if err := d.set(key, wire.AppendString(nil, key), value); err != nil {
+		return err
+	}
+	i := d.find(key)
+	d.properties[i].key, d.properties[i].quote = key, wire.AppendString(nil, key)
+	return nil
+}
+
 // remove takes a property out, as if the body had not named it.
 func (d *document) remove(key string) {
 	if i := d.find(key); i >= 0 {

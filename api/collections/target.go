@@ -29,6 +29,9 @@ func (c *call) target(segment string) (command.Target, error) {
 		return command.Target{ID: id}, nil
 	}
 	value := strings.TrimSpace(segment)
+	if c.typ.Collection == "groups" {
+		value = cleanPath(value)
+	}
 	if value == "" || len(value) > maxUniqueBytes {
 		return command.Target{}, c.missing()
 	}
@@ -86,12 +89,13 @@ func notFound() error {
 	return fault.New(fault.ServiceResourceNotFound, "Service resource not found")
 }
 
-// missing is what a GET of an unknown entity answers: rows R5 and R5b.
+// missing is what a request about an unknown entity answers: rows R5 and R5b.
 func (c *call) missing() error {
-	if c.typ.Collection == "users" || c.req.Method() != "GET" {
+	_, isID := entity.ParseID(c.seg[1])
+	if c.typ.Collection == "users" || c.req.Method() != "GET" || (c.typ.Collection == "roles" && !isID) {
 		return notFound()
 	}
-	return fault.New(fault.EntityNotFound, "Cannot find entity in collection %s: %s", c.typ.Collection, c.req.Segments()[1])
+	return fault.New(fault.EntityNotFound, "Cannot find entity in collection %s: %s", c.typ.Collection, c.seg[1])
 }
 
 // stringProperty returns a string property of stored JSON.

@@ -7,8 +7,10 @@ import (
 	"strings"
 
 	"github.com/trellisdb/trellis/api/auth"
+	"github.com/trellisdb/trellis/api/schema"
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/raftfsm/command"
+	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
 )
 
@@ -39,13 +41,26 @@ func (c *call) newUser(doc *document, item *command.NewEntity) error {
 		}
 	}
 	if password, ok := doc.secret("password"); ok && password != "" {
-		credential, err := c.passwords.HashPassword(c.req.Context(), password)
+		credential, err := c.accounts.HashPassword(c.req.Context(), password)
 		if err != nil {
 			return err
 		}
 		item.Credentials = append(item.Credentials, credential)
 	}
-	return nil
+	return c.newPin(doc, item)
+}
+
+// newPin takes the PIN of a new user out of a document.
+func (c *call) newPin(doc *document, item *command.NewEntity) error {
+	pin, ok := doc.secret("pin")
+	if !ok || pin == "" {
+		return nil
+	}
+	credential, err := c.sealPin(item.ID, pin)
+	if err == nil {
+		item.Credentials = append(item.Credentials, credential)
+	}
+	return err
 }
 
 // activates reports whether new users of the application may sign in at once:
@@ -124,24 +139,33 @@ func (c *call) account(below []string) (reply *wire.Reply, done bool, err error)
 	case len(below) == 2 && strings.EqualFold(below[1], "password") && (method == "PUT" || method == "POST"):
 		reply, err = c.password(below[0])
 		return reply, true, err
-	case mailed(below, method):
-		return nil, true, notOffered("accounts by e-mail")
 	}
 	return nil, false, nil
 }
 
-// mailed reports whether a path is one of the pages that links in mails lead
-// to, which are open to everybody.
-func mailed(below []string, method string) bool {
-	switch last := strings.ToLower(below[len(below)-1]); {
-	case len(below) > 2:
-		return false
-	case last == "resetpw":
-		return method == "GET" || method == "POST"
-	case last == "activate", last == "confirm", last == "reactivate":
-		return method == "GET" && len(below) == 2
+// welcome sends users who were created, and may not sign in yet, the mails that change
+// that. Entities of other types are left alone.
+func (c *call) welcome(typ *schema.Type, created []entity.Entity) error {
+	if typ.Collection != "users" || len(created) == 0 {
+		return nil
 	}
-	return false
+	if open, err := c.activates(); err != nil || open {
+		return err
+	}
+	for i := range created {
+		ops, err := c.mails.Welcome(c.req, &created[i])
+		if err != nil {
+			return err
+		}
+		if len(ops) == 0 {
+			continue
+		}
+		op := command.Together{First: command.RevokeToken{}, Then: ops} // of no token
+		if _, err := c.proposeStep(c.req, c.req.App.Number, op, firstOfMany+i); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // password answers PUT and POST of a user's password: administrators set it,
@@ -172,7 +196,7 @@ func (c *call) password(segment string) (*wire.Reply, error) {
 		}
 		who = c.req.Principal.ID.String()
 	}
-	if err := c.passwords.SetUserPassword(c.req.Context(), c.req.App.Number, who, old, password, force); err != nil {
+	if err := c.accounts.SetUserPassword(c.req.Context(), c.req.App.Number, who, old, password, force); err != nil {
 		return nil, err
 	}
 	return wire.Management("set user password"), nil

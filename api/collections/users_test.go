@@ -261,12 +261,14 @@ func TestAccess(t *testing.T) {
 		guest.fails(method, path, "", 401, "unauthorized")
 	}
 	// What links in mails lead to is open to everybody.
-	for _, request := range []string{
-		"GET /users/resetpw", "POST /users/resetpw", "GET /users/ana/resetpw?token=t", "POST /user/ana/resetpw",
-		"GET /users/ana/activate?token=t", "GET /users/ana/confirm", "GET /users/none/reactivate",
+	for request, want := range map[string]string{
+		"GET /users/resetpw": "200 ", "POST /users/resetpw": "400 illegal_argument", "GET /users/ana/resetpw?token=t": "200 ", "POST /user/ana/resetpw": "200 ",
+		"GET /users/ana/activate?token=t": "400 illegal_argument", "GET /users/ana/confirm": "400 illegal_argument", "GET /users/none/reactivate": "404 service_resource_not_found",
 	} {
 		method, path, _ := strings.Cut(request, " ")
-		guest.fails(method, path, "", 501, "not_implemented")
+		if a := guest.do(method, path, ""); fmt.Sprint(a.Status, " ", a.Code()) != want {
+			t.Errorf("%s: %d %s, want %s", request, a.Status, a.Body, want)
+		}
 	}
 	guest.fails("DELETE", "", "", 405, "unsupported_rest_operation")
 	guest.fails("GET", "/users/me", "", 404, "service_resource_not_found")

@@ -2,6 +2,7 @@ package directory
 
 import (
 	"context"
+	"time"
 
 	"github.com/valyala/fastjson"
 
@@ -94,14 +95,22 @@ func (d *Directory) held(ctx context.Context, app entity.AppID, p *auth.Principa
 		return h, nil
 	}
 	var h holdings
-	err := d.with(ctx, app, func(v *storage.View) (err error) {
-		if p.Kind == auth.Anonymous {
-			h, err = guestHoldings(v, app)
-		} else {
-			h, err = userHoldings(v, app, p.ID)
-		}
-		return err
-	})
+	read := func(ctx context.Context) error {
+		return d.with(ctx, app, func(v *storage.View) (err error) {
+			if p.Kind == auth.Anonymous {
+				h, err = guestHoldings(v, app)
+			} else {
+				h, err = userHoldings(v, app, p.ID)
+			}
+			return err
+		})
+	}
+	err := read(ctx)
+	if err == nil && h.missing {
+		// The role may have been made after this request began, by itself or by another:
+		// nobody is turned away for what this replica does not know yet.
+		err = read(context.WithValue(ctx, entity.FreshnessKey{}, &entity.Freshness{Since: time.Now()}))
+	}
 	if err == nil {
 		d.holdings.put(key, h, version.Principals)
 	}

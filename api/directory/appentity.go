@@ -20,7 +20,11 @@ import (
 // ServersOwn reports whether a property of an application's record is the
 // server's: never taken from a client, nor shown as it is stored.
 func ServersOwn(property string) bool {
-	switch keys.Fold(property) {
+	folded := keys.Fold(property)
+	if strings.HasPrefix(folded, serverPrefix) {
+		return true
+	}
+	switch folded {
 	case "uuid", "type", "name", "created", "modified", "metadata", "number", "partition", "organization", "open",
 		"organizationname", "applicationname", "secret", "credentials":
 		return true

@@ -176,7 +176,7 @@ func (d *Directory) principalOf(v *storage.View, t auth.Token, app entity.ID) (*
 	if err != nil {
 		return nil, wrapRead("read a token", err)
 	}
-	if !ok {
+	if !ok || record.Purpose != entity.TokenAccess { // A3, too
 		return nil, fault.New(fault.AuthInvalid, "Unable to authenticate")
 	}
 	if (record.Kind == entity.PrincipalAppUser) != (t.App != entity.Management) {

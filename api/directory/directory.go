@@ -33,8 +33,10 @@ type Cluster interface {
 
 // Config is how a directory works. All fields are wanted.
 type Config struct {
-	SuperuserName  string // username of the superuser; empty: there is none
-	Policy         auth.PasswordPolicy
+	SuperuserName  string              // username of the superuser; empty: there is none
+	Policy         auth.PasswordPolicy // of application users
+	AdminPolicy    auth.PasswordPolicy
+	ConfirmAdmins  bool // an admin user signs in only once his address is confirmed
 	BcryptCost     int
 	PasswordSlots  int // passwords hashed or compared at the same time
 	PasswordQueue  int // requests that may wait for a slot
@@ -52,6 +54,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Policy:         auth.DefaultPasswordPolicy(),
+		AdminPolicy:    auth.DefaultPasswordPolicy(),
 		BcryptCost:     10,
 		PasswordSlots:  max(1, runtime.GOMAXPROCS(0)/2),
 		PasswordQueue:  64,

@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/trellisdb/trellis/api/auth"
+	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/raftfsm/command"
 	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
@@ -40,6 +41,12 @@ func (d *Directory) person(ctx context.Context, app entity.AppID, collection, wh
 // verify compares a password with what is stored, in the same time whether the
 // user exists or not, unless the account or the address has to wait.
 func (d *Directory) verify(ctx context.Context, app entity.AppID, s stored, who, password string) (bool, error) {
+	return d.attempt(ctx, app, s, who, func() (bool, error) { return d.passwords.matches(ctx, s.credential.Value, password) })
+}
+
+// attempt runs a comparison with a secret of an account, unless the account or the
+// address has to wait after others.
+func (d *Directory) attempt(ctx context.Context, app entity.AppID, s stored, who string, compare func() (bool, error)) (bool, error) {
 	a := accountOf(app, who)
 	if s.found {
 		a = accountOf(app, s.entity.ID.String()) // one account, by whichever name
@@ -50,7 +57,7 @@ func (d *Directory) verify(ctx context.Context, app entity.AppID, s stored, who,
 	}
 	o := undecided
 	defer func() { d.throttle.end(&at, o, d.now()) }()
-	ok, err := d.passwords.matches(ctx, s.credential.Value, password)
+	ok, err := compare()
 	if err != nil {
 		return false, err
 	}
@@ -62,7 +69,8 @@ func (d *Directory) verify(ctx context.Context, app entity.AppID, s stored, who,
 
 // LoginAdmin returns the admin user whose name (username, e-mail or UUID) and
 // password these are. InvalidGrant otherwise (A17), or if the account is not
-// activated or disabled (A18), which the superuser's never is.
+// activated or disabled (A18), or not confirmed though that is required (A19, with
+// status 403), which the superuser's never is.
 func (d *Directory) LoginAdmin(ctx context.Context, who, password string) (*Admin, error) {
 	s, err := d.person(ctx, entity.Management, adminsName, who)
 	if err != nil {
@@ -81,6 +89,9 @@ func (d *Directory) LoginAdmin(ctx context.Context, who, password string) (*Admi
 	}
 	a.PasswordChanged = s.credential.Changed
 	if !d.IsSuperuserName(a.Username) {
+		if d.cfg.ConfirmAdmins && !a.Confirmed {
+			return nil, &wire.OAuthError{Status: 403, Code: fault.InvalidGrant, Description: "User must be confirmed to authenticate"}
+		}
 		if err := MayLogin(a.Activated, a.Disabled); err != nil {
 			return nil, err
 		}
@@ -109,6 +120,43 @@ func (d *Directory) LoginUser(ctx context.Context, app entity.AppID, who, passwo
 	return u, MayLogin(u.Activated, u.Disabled)
 }
 
+// LoginPin does with a user's PIN what LoginUser does with his password.
+func (d *Directory) LoginPin(ctx context.Context, app entity.AppID, who, pin string) (*User, error) {
+	s, err := d.person(ctx, app, "users", who)
+	if err != nil {
+		return nil, err
+	}
+	if !s.found {
+		s.entity.ID = entity.ID{} // nobody has no PIN
+	}
+	ok, err := d.attempt(ctx, app, s, who, func() (bool, error) { return d.pinIs(ctx, app, s.entity.ID, pin) })
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, invalidGrant()
+	}
+	u, err := userOf(s.entity)
+	if err != nil {
+		return nil, err
+	}
+	return u, MayLogin(u.Activated, u.Disabled)
+}
+
+// pinIs compares a PIN with a user's.
+func (d *Directory) pinIs(ctx context.Context, app entity.AppID, user entity.ID, pin string) (bool, error) {
+	var sealed entity.Credential
+	err := d.with(ctx, app, func(v *storage.View) (err error) {
+		sealed, err = secretOf(v, app, user, entity.CredentialPin)
+		return err
+	})
+	if err != nil || len(sealed.Value) == 0 {
+		return false, err
+	}
+	plain, err := d.Open(user, entity.CredentialPin, sealed.Value)
+	return err == nil && pin != "" && auth.Same(string(plain), pin), err
+}
+
 // MayLogin refuses accounts that are disabled or not activated (A18).
 func MayLogin(activated, disabled bool) error {
 	switch {
@@ -120,10 +168,19 @@ func MayLogin(activated, disabled bool) error {
 	return nil
 }
 
-// HashPassword checks a password against the policy (PasswordPolicy, R15) and
-// returns the credential to store with its user.
+// HashPassword checks the password of an application's user against the policy
+// (PasswordPolicy, R15) and returns the credential to store with him.
 func (d *Directory) HashPassword(ctx context.Context, password string) (command.Credential, error) {
-	if err := d.cfg.Policy.Check(password); err != nil {
+	return d.hashPassword(ctx, d.cfg.Policy, password)
+}
+
+// HashAdminPassword does for admin users what HashPassword does for an application's.
+func (d *Directory) HashAdminPassword(ctx context.Context, password string) (command.Credential, error) {
+	return d.hashPassword(ctx, d.cfg.AdminPolicy, password)
+}
+
+func (d *Directory) hashPassword(ctx context.Context, policy auth.PasswordPolicy, password string) (command.Credential, error) {
+	if err := policy.Check(password); err != nil {
 		return command.Credential{}, err
 	}
 	hash, err := d.passwords.hash(ctx, password)
@@ -148,7 +205,6 @@ func (d *Directory) setPassword(ctx context.Context, app entity.AppID, collectio
 	if err != nil {
 		return err
 	}
-	var expect []byte
 	if !force {
 		ok, err := d.verify(ctx, app, s, who, old)
 		if err != nil {
@@ -158,15 +214,9 @@ func (d *Directory) setPassword(ctx context.Context, app entity.AppID, collectio
 			// Unknown users too: who asks has proved nothing yet.
 			return fault.New(fault.WrongPassword, "Unable to authenticate due to username or password being incorrect")
 		}
-		expect = s.credential.Value
 	}
 	if !s.found {
 		return fault.New(fault.ServiceResourceNotFound, "Service resource not found")
 	}
-	c, err := d.HashPassword(ctx, password)
-	if err != nil {
-		return err
-	}
-	_, err = d.do(ctx, app, command.SetCredential{Collection: collection, Owner: s.entity.ID, Credential: c, Expect: expect})
-	return err
+	return d.change(ctx, &change{app: app, collection: collection, stored: s, password: password, force: force})
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/crypto/bcrypt"
@@ -84,6 +85,23 @@ func (p *passwords) hash(ctx context.Context, password string) ([]byte, error) {
 	return h, nil
 }
 
+// maxCost bounds the work that a hash from elsewhere may ask for: a login would hold a
+// slot for hours.
+const maxCost = 16
+
+// transferred returns the bcrypt hash in a secret that came from Usergrid, which keeps
+// its hashes in base64; others as they are.
+func transferred(hash []byte) []byte {
+	if len(hash) == 0 || hash[0] == '$' {
+		return hash
+	}
+	text := strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(string(hash), "="))
+	if decoded, err := base64.RawStdEncoding.DecodeString(text); err == nil && len(decoded) > 0 && decoded[0] == '$' {
+		return decoded
+	}
+	return hash
+}
+
 // matches compares a password with a stored hash; with none it takes as long
 // and is false.
 func (p *passwords) matches(ctx context.Context, hash []byte, password string) (bool, error) {
@@ -92,7 +110,11 @@ func (p *passwords) matches(ctx context.Context, hash []byte, password string) (
 		return false, err
 	}
 	defer release()
+	hash = transferred(hash)
 	known := len(hash) > 0
+	if cost, err := bcrypt.Cost(hash); known && (err != nil || cost > maxCost) {
+		known = false
+	}
 	if !known {
 		hash = p.dummy
 	}

@@ -20,7 +20,9 @@ import (
 type Organization struct {
 	ID         entity.ID
 	Name       string // as given at its creation; compared without case
-	Properties []byte // JSON object
+	Activated  bool
+	Properties []byte            // JSON object
+	Settings   map[string]string // of its own, over the server's; not to be changed
 }
 
 // Key is the organisation's name in lower case: the key of maps, and the first
@@ -39,6 +41,12 @@ type Application struct {
 // FullName is "org/app", in lower case.
 func (a *Application) FullName() string { return a.OrganizationName + "/" + a.Name }
 
+// Flag reports whether a property of the application is true.
+func (a *Application) Flag(property string) bool {
+	v, err := parseRecord(&a.Record)
+	return err == nil && flag(v, property, false)
+}
+
 // Admin is an admin user's record.
 type Admin struct {
 	ID                             entity.ID
@@ -53,6 +61,8 @@ type User struct {
 	Entity                entity.Entity
 	Username, Name, Email string
 	Activated, Disabled   bool
+	Confirmed             bool // has followed the link of a confirmation
+	Deactivated           bool // by somebody who may, since when the user was last active
 }
 
 func parseRecord(e *entity.Entity) (*fastjson.Value, error) {
@@ -99,19 +109,14 @@ func flag(v *fastjson.Value, name string, missing bool) bool {
 	}
 }
 
-func object(v *fastjson.Value, name string) []byte {
-	if o := v.Get(name); o != nil && o.Type() == fastjson.TypeObject {
-		return o.MarshalTo(nil)
-	}
-	return []byte("{}")
-}
-
 func organizationOf(e entity.Entity) (*Organization, error) {
 	v, err := parseRecord(&e)
 	if err != nil {
 		return nil, err
 	}
-	return &Organization{ID: e.ID, Name: text(v, "name"), Properties: object(v, "properties")}, nil
+	return &Organization{
+		ID: e.ID, Name: text(v, "name"), Activated: flag(v, "activated", true), Properties: customs(v), Settings: settings(v),
+	}, nil
 }
 
 func adminOf(e entity.Entity) (*Admin, error) {
@@ -122,9 +127,12 @@ func adminOf(e entity.Entity) (*Admin, error) {
 	return &Admin{
 		ID: e.ID, Username: text(v, "username"), Name: text(v, "name"), Email: text(v, "email"),
 		Activated: flag(v, "activated", false), Confirmed: flag(v, "confirmed", true), Disabled: flag(v, "disabled", false),
-		Properties: object(v, "properties"),
+		Properties: customs(v),
 	}, nil
 }
+
+// UserOf reads the record of an application's user. Fault: Corrupt.
+func UserOf(e entity.Entity) (*User, error) { return userOf(e) }
 
 func userOf(e entity.Entity) (*User, error) {
 	v, err := parseRecord(&e)
@@ -135,6 +143,7 @@ func userOf(e entity.Entity) (*User, error) {
 	return &User{
 		Entity: e, Username: text(v, "username"), Name: text(v, "name"), Email: text(v, "email"),
 		Activated: flag(v, "activated", false), Disabled: flag(v, "disabled", false),
+		Confirmed: flag(v, "confirmed", false), Deactivated: lookup(v, "deactivated") != nil,
 	}, nil
 }
 

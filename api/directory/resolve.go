@@ -394,3 +394,27 @@ func (d *Directory) User(ctx context.Context, app entity.AppID, who string) (*Us
 	}
 	return user, err
 }
+
+// IsMember reports whether an admin user is a member of an organisation.
+func (d *Directory) IsMember(ctx context.Context, org, admin entity.ID) (bool, error) {
+	var member bool
+	err := d.with(ctx, entity.Management, func(v *storage.View) error {
+		ids, err := organizationIDs(v, admin)
+		member = slices.Contains(ids, org)
+		return err
+	})
+	return member, err
+}
+
+// AdminByEmail returns the admin user with an address; nil if there is none.
+func (d *Directory) AdminByEmail(ctx context.Context, email string) (admin *Admin, err error) {
+	err = d.with(ctx, entity.Management, func(v *storage.View) error {
+		e, ok, err := findBy(v, entity.Management, adminsName, "email", email)
+		if err != nil || !ok {
+			return err
+		}
+		admin, err = adminOf(e)
+		return err
+	})
+	return admin, err
+}

@@ -93,7 +93,7 @@ func (d *Directory) ensureSuperuser(ctx context.Context, email, password string,
 	case password == "":
 		password, generated = *offered, *offered
 	}
-	c, err := d.HashPassword(ctx, password)
+	c, err := d.HashAdminPassword(ctx, password)
 	if err != nil {
 		return "", fmt.Errorf("ensure superuser %s: %w", name, err)
 	}

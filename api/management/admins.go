@@ -14,99 +14,22 @@ import (
 	"github.com/trellisdb/trellis/storage/fault"
 )
 
-func noAdminAccess() error {
-	return fault.New(fault.Unauthorized, "No admin user access authorized")
-}
-
-// adminUsers answers /management/users/…
-func (h *Handlers) adminUsers(req *wire.Request, s []string) (*wire.Reply, error) {
-	if len(s) == 0 {
-		if req.Method() != "POST" {
-			return nil, noMethod()
-		}
-		return h.createAdmin(req)
-	}
-	if strings.EqualFold(s[0], "resetpw") {
-		return nil, notOffered() // public
-	}
-	admin, err := h.adminNamed(req, s[0])
+// showAdmin answers with an admin user, his organisations and a token.
+func (c *call) showAdmin() (*wire.Reply, error) {
+	shallow := c.req.Query("shallow") == "true"
+	list, err := c.organizationsOf(c.admin, !shallow)
 	if err != nil {
 		return nil, err
 	}
-	return h.adminUser(req, admin, s[1:])
-}
-
-// adminNamed resolves {user}: me is the caller (A16).
-func (h *Handlers) adminNamed(req *wire.Request, who string) (*directory.Admin, error) {
-	if strings.EqualFold(who, "me") {
-		if !req.Principal.IsAdmin() {
-			return nil, fault.New(fault.Unauthorized, "No admin identity for access credentials provided")
-		}
-		who = req.Principal.ID.String()
-	}
-	return h.dir.Admin(req.Context(), who)
-}
-
-// selfOrSuperuser refuses everybody else (A11).
-func selfOrSuperuser(p *auth.Principal, admin *directory.Admin) error {
-	if p.Kind == auth.Superuser || (p.Kind == auth.Admin && p.ID == admin.ID) {
-		return nil
-	}
-	return noAdminAccess()
-}
-
-func (h *Handlers) adminUser(req *wire.Request, admin *directory.Admin, rest []string) (*wire.Reply, error) {
-	if len(rest) > 1 && !strings.EqualFold(rest[0], "organizations") && !strings.EqualFold(rest[0], "orgs") {
-		return nil, noRoute()
-	}
-	command := ""
-	if len(rest) > 0 {
-		command = strings.ToLower(rest[0])
-	}
-	switch command {
-	case "revoketoken", "revoketokens":
-		return h.revokeAdminTokens(req, admin, command == "revoketoken")
-	case "password":
-		return h.adminPassword(req, admin)
-	case "activate", "confirm", "reactivate", "resetpw":
-		return nil, notOffered() // public
-	case "feed", "organizations", "orgs":
-		if err := selfOrSuperuser(req.Principal, admin); err != nil {
-			return nil, err
-		}
-		return nil, notOffered()
-	case "":
-	default:
-		return nil, noRoute()
-	}
-	if err := selfOrSuperuser(req.Principal, admin); err != nil {
-		return nil, err
-	}
-	switch req.Method() {
-	case "GET":
-		return h.showAdminUser(req, admin)
-	case "PUT":
-		return nil, notOffered()
-	}
-	return nil, noMethod()
-}
-
-// showAdminUser answers with an admin user, his organisations and a token.
-func (h *Handlers) showAdminUser(req *wire.Request, admin *directory.Admin) (*wire.Reply, error) {
-	shallow := req.Query("shallow") == "true"
-	list, err := h.organizationsOf(req, admin, !shallow)
-	if err != nil {
-		return nil, err
-	}
-	shown := showAdmin(admin)
+	shown := adminOf(c.admin)
 	shown.Organizations = organizationMap(list, shallow)
-	shown.Token = req.Principal.Token
+	shown.Token = c.req.Principal.Token
 	if shown.Token == "" { // Basic
-		life, err := h.dir.Life("", nil)
+		life, err := c.dir.Life("", nil)
 		if err != nil {
 			return nil, err
 		}
-		grant, err := h.dir.Issue(req.Context(), entity.PrincipalAdmin, admin.ID, life)
+		grant, err := c.dir.Issue(c.req.Context(), entity.PrincipalAdmin, c.admin.ID, life)
 		if err != nil {
 			return nil, err
 		}
@@ -115,124 +38,143 @@ func (h *Handlers) showAdminUser(req *wire.Request, admin *directory.Admin) (*wi
 	return wire.Management("get admin user").Field("status", "ok").Field("data", shown), nil
 }
 
-func (h *Handlers) createAdmin(req *wire.Request) (*wire.Reply, error) {
-	a := args{req: req}
-	email := a.get("email")
-	password := a.exact("password")
+func (c *call) createAdmin() (*wire.Reply, error) {
+	a := args{req: c.req}
+	email, password := a.get("email"), a.exact("password")
 	if a.err != nil {
 		return nil, a.err
 	}
 	if email == "" {
 		return nil, bad("email form parameter is required")
 	}
-	e, err := h.newAdmin(req, email, password)
+	r := &c.cfg.Registration
+	e, admin, err := c.newAdmin(email, password, !r.ConfirmAdmins && !r.ApproveAdmins)
 	if err != nil {
 		return nil, err
 	}
-	out, err := h.propose(req, command.CreateEntities{Rules: command.Admins(), Items: []command.NewEntity{*e}})
+	o := c.outbox(entity.Management)
+	if o.admit(admin, entity.ID{}); o.err != nil {
+		return nil, o.err
+	}
+	admin, err = c.enroll(o, e)
 	if err != nil {
 		return nil, err
 	}
-	admin, err := directory.CreatedAdmin(out)
-	if err != nil {
-		return nil, err
-	}
-	return wire.Management("create user").Field("status", "ok").Field("data", map[string]any{"user": showAdmin(admin)}), nil
+	return aboutAdmin("create user", admin), nil
 }
 
-// Fields of a body that are never a custom property.
+// enroll creates an admin user with what goes with him.
+func (c *call) enroll(o *outbox, e *command.NewEntity, then ...command.Op) (*directory.Admin, error) {
+	out, err := c.proposeIn(entity.Management, o.now,
+		command.CreateEntities{Rules: command.Admins(), Items: []command.NewEntity{*e}}, append(then, o.ops...)...)
+	if err != nil {
+		return nil, err
+	}
+	c.admin, err = directory.CreatedAdmin(out)
+	return c.admin, err
+}
+
+// Fields of a body that are never a custom property. What an account may do is among
+// them: no body says that.
 var (
-	adminFields  = []string{"username", "name", "email"}
+	adminFields  = []string{"username", "name", "email", "activated", "confirmed", "disabled", "adminuser", "uuid", "applicationid", "type", "superuser", "invite"}
 	secretFields = []string{
 		"password", "oldpassword", "newpassword", "pin", "access_token", "client_id", "client_secret", "credentials", "credentialsHistory",
 	}
 )
 
-// newAdmin makes an admin user of the parameters of a request. JSON members
-// that are neither known nor named in not become custom properties.
-func (h *Handlers) newAdmin(req *wire.Request, email, password string, not ...string) (*command.NewEntity, error) {
-	a := args{req: req}
-	username, name := a.get("username"), a.get("name")
-	if a.err != nil {
-		return nil, a.err
-	}
-	if username == "" {
-		username = email
-	}
-	if name == "" {
-		name = email
-	}
+// checkUsername refuses a name that routes have taken, or that cannot be addressed.
+func checkUsername(username string) error {
 	if strings.EqualFold(username, "me") || strings.EqualFold(username, "resetpw") {
-		return nil, bad("the username %q is reserved", username)
+		return bad("the username %q is reserved", username)
 	}
-	for _, n := range []struct{ what, name string }{{"username", username}, {"email", email}} {
-		if err := checkName(n.what, n.name); err != nil {
-			return nil, err
-		}
+	return checkName("username", username)
+}
+
+// newAdmin makes an admin user of the parameters of a request, and says how he will be
+// known. JSON members that are neither known nor named in not become custom properties.
+func (c *call) newAdmin(email, password string, active bool, not ...string) (*command.NewEntity, *directory.Admin, error) {
+	a := args{req: c.req}
+	username, name := firstText(a.get("username"), email), firstText(a.get("name"), email)
+	if a.err != nil {
+		return nil, nil, a.err
+	}
+	if err := checkUsername(username); err != nil {
+		return nil, nil, err
+	}
+	if err := checkName("email", email); err != nil {
+		return nil, nil, err
 	}
 	if len(name) > maxName {
-		return nil, bad("name is longer than %d bytes", maxName)
+		return nil, nil, bad("name is longer than %d bytes", maxName)
 	}
-	properties, err := customProperties(req, not)
+	properties, err := c.customProperties(not)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if strings.TrimSpace(password) == "" {
 		if password, err = directory.RandomPassword(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	credential, err := h.dir.HashPassword(req.Context(), password)
-	if err != nil {
-		return nil, err
+	admin := &directory.Admin{Username: username, Name: name, Email: email, Activated: active, Confirmed: !c.cfg.Registration.ConfirmAdmins}
+	record := directory.Fields{}
+	for key, value := range map[string]any{
+		"username": username, "name": name, "email": email,
+		"activated": admin.Activated, "confirmed": admin.Confirmed, "disabled": false,
+	} {
+		record.Set(key, value)
 	}
-	record, err := json.Marshal(struct {
-		Username   string          `json:"username"`
-		Name       string          `json:"name"`
-		Email      string          `json:"email"`
-		Activated  bool            `json:"activated"`
-		Confirmed  bool            `json:"confirmed"`
-		Disabled   bool            `json:"disabled"`
-		Properties json.RawMessage `json:"properties"`
-	}{username, name, email, true, true, false, properties})
-	if err != nil {
-		return nil, err
+	if err := record.SetCustom(withoutEmpty(properties)); err != nil {
+		return nil, nil, err
 	}
-	e := newEntity(record)
+	credential, err := c.dir.HashAdminPassword(c.req.Context(), password)
+	if err != nil {
+		return nil, nil, err
+	}
+	e := newEntity(record.JSON())
 	e.Credentials = []command.Credential{credential}
-	return &e, nil
+	admin.ID = e.ID
+	return &e, admin, nil
 }
 
 // customProperties returns what of a JSON body is nobody else's.
-func customProperties(req *wire.Request, not []string) (json.RawMessage, error) {
-	if kind, err := req.Kind(); err != nil || kind != wire.JSONBody {
-		return json.RawMessage("{}"), err
+func (c *call) customProperties(not []string) (map[string]json.RawMessage, error) {
+	if kind, err := c.req.Kind(); err != nil || kind != wire.JSONBody {
+		return nil, err
 	}
-	v, err := req.Value()
+	v, err := c.body()
 	if err != nil {
 		return nil, err
 	}
-	if v.Type() != fastjson.TypeObject {
-		return nil, fault.New(fault.JSONMapping, "the body must be a JSON object")
-	}
-	return compactWithout(v, append(append(append([]string(nil), adminFields...), secretFields...), not...)...)
+	return members(v, append(append(append([]string(nil), adminFields...), secretFields...), not...)...)
 }
 
-// compactWithout returns an object as compact JSON, without the members named,
-// nulls, and passwords at any depth.
-func compactWithout(v *fastjson.Value, names ...string) (json.RawMessage, error) {
-	var any map[string]json.RawMessage
-	if err := json.Unmarshal(v.MarshalTo(nil), &any); err != nil {
+// members returns the members of an object as compact JSON, without those named, and
+// without passwords at any depth.
+func members(v *fastjson.Value, not ...string) (map[string]json.RawMessage, error) {
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(v.MarshalTo(nil), &all); err != nil {
 		return nil, fault.Wrap(err, fault.JSONParse, "the body is not valid JSON")
 	}
-	for key, value := range any {
-		if foldedIn(key, names) || string(value) == "null" {
-			delete(any, key)
+	for key, value := range all {
+		if foldedIn(key, not) {
+			delete(all, key)
 			continue
 		}
-		any[key] = withoutPasswords(value)
+		all[key] = withoutPasswords(value)
 	}
-	return json.Marshal(any)
+	return all, nil
+}
+
+// withoutEmpty leaves out what creates nothing.
+func withoutEmpty(all map[string]json.RawMessage) map[string]json.RawMessage {
+	for key, value := range all {
+		if s := string(value); s == "null" || s == `""` {
+			delete(all, key)
+		}
+	}
+	return all
 }
 
 // withoutPasswords drops members called password from objects inside value.
@@ -241,18 +183,13 @@ func withoutPasswords(value json.RawMessage) json.RawMessage {
 	if json.Unmarshal(value, &inner) != nil || inner == nil {
 		return value
 	}
+	dst := directory.Fields{}
 	for key, v := range inner {
-		if strings.EqualFold(key, "password") {
-			delete(inner, key)
-			continue
+		if !strings.EqualFold(key, "password") {
+			dst[key] = withoutPasswords(v)
 		}
-		inner[key] = withoutPasswords(v)
 	}
-	out, err := json.Marshal(inner)
-	if err != nil {
-		return json.RawMessage("{}")
-	}
-	return out
+	return dst.JSON()
 }
 
 func foldedIn(key string, names []string) bool {
@@ -264,13 +201,86 @@ func foldedIn(key string, names []string) bool {
 	return false
 }
 
+// updateAdmin answers PUT of an admin user (spec management section 5.3).
+func (c *call) updateAdmin() (*wire.Reply, error) {
+	a := args{req: c.req}
+	username, name, email := a.get("username"), a.get("name"), a.get("email")
+	old, next := a.exact("oldpassword"), a.exact("newpassword")
+	kind, err := c.req.Kind()
+	switch {
+	case a.err != nil:
+		return nil, a.err
+	case err != nil:
+		return nil, err
+	case kind == wire.NoBody:
+		return nil, bad("missing json body")
+	}
+	properties, err := c.customProperties([]string{"organizations", "token", "properties", "displayEmailAddress", "htmldisplayEmailAddress"})
+	if err != nil {
+		return nil, err
+	}
+	patch, err := c.adminPatch(username, name, email)
+	if err == nil {
+		err = patch.SetCustom(properties)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if old != "" && next != "" {
+		if err := c.dir.SetAdminPassword(c.req.Context(), c.admin.ID.String(), old, next, false); err != nil {
+			return nil, err
+		}
+	}
+	if len(patch) > 0 {
+		if len(properties) > 0 {
+			if err := c.dir.AddLegacy(c.req.Context(), patch, command.Admins().Collection, c.admin.ID); err != nil {
+				return nil, err
+			}
+			if err := patch.SetCustom(properties); err != nil { // over what was there
+				return nil, err
+			}
+		}
+		_, err := c.propose(command.UpdateEntity{Rules: command.Admins(), Target: command.Target{ID: c.admin.ID}, Patch: patch.JSON()})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return wire.Management("update user info"), nil
+}
+
+// adminPatch is the patch of the names that are not blank.
+func (c *call) adminPatch(username, name, email string) (directory.Fields, error) {
+	patch := directory.Fields{}
+	if username != "" && username != c.admin.Username {
+		if err := checkUsername(username); err != nil {
+			return nil, err
+		}
+		// Whoever has the name of the configuration is the superuser: it is nobody's to
+		// take, nor to give away.
+		if c.dir.IsSuperuserName(c.admin.Username) != c.dir.IsSuperuserName(username) {
+			return nil, bad("the superuser is called as the configuration says")
+		}
+		patch.Set("username", username)
+	}
+	if email != "" {
+		if err := checkName("email", email); err != nil {
+			return nil, err
+		}
+		patch.Set("email", email)
+	}
+	if len(name) > maxName {
+		return nil, bad("name is longer than %d bytes", maxName)
+	}
+	if name != "" {
+		patch.Set("name", name)
+	}
+	return patch, nil
+}
+
 // adminPassword answers PUT and POST of an admin user's password (spec
 // management section 5.4). Knowing the old one authorises.
-func (h *Handlers) adminPassword(req *wire.Request, admin *directory.Admin) (*wire.Reply, error) {
-	if m := req.Method(); m != "PUT" && m != "POST" {
-		return nil, noMethod()
-	}
-	a := args{req: req}
+func (c *call) adminPassword() (*wire.Reply, error) {
+	a := args{req: c.req}
 	old, next := a.exact("oldpassword"), a.exact("newpassword")
 	if old == "" {
 		old = a.exact("password")
@@ -278,73 +288,53 @@ func (h *Handlers) adminPassword(req *wire.Request, admin *directory.Admin) (*wi
 	if a.err != nil {
 		return nil, a.err
 	}
-	super := req.Principal.Kind == auth.Superuser
+	super := c.req.Principal.Kind == auth.Superuser
 	if super && next == "" {
 		next = old
 	}
 	if next == "" || (old == "" && !super) {
 		return nil, bad("oldpassword and newpassword are both required")
 	}
-	if err := h.dir.SetAdminPassword(req.Context(), admin.ID.String(), old, next, super); err != nil {
+	if err := c.dir.SetAdminPassword(c.req.Context(), c.admin.ID.String(), old, next, super); err != nil {
 		return nil, err
 	}
 	return wire.Management("set user password"), nil
 }
 
-// organizationUsers answers /management/orgs/{org}/users/…: aliases of what
-// lies under /management/users, for members.
-func (h *Handlers) organizationUsers(req *wire.Request, org *directory.Organization, s []string) (*wire.Reply, error) {
-	if len(s) == 0 {
-		if err := mayManage(req.Principal, org); err != nil {
-			return nil, err
-		}
-		if req.Method() != "GET" {
-			return nil, notOffered()
-		}
-		members, err := h.dir.Members(req.Context(), org.ID)
-		if err != nil {
-			return nil, err
-		}
-		list := make([]adminObject, 0, len(members))
-		for _, m := range members {
-			list = append(list, showAdmin(m))
-		}
-		return wire.Management("get organization users").Field("data", list), nil
-	}
-	if strings.EqualFold(s[0], "resetpw") {
-		return nil, notOffered() // public
-	}
-	admin, err := h.adminNamed(req, s[0])
+// adminOrganizations lists the organisations of an admin user.
+func (c *call) adminOrganizations() (*wire.Reply, error) {
+	list, err := c.dir.Memberships(c.req.Context(), c.admin.ID, false, 10_000)
 	if err != nil {
 		return nil, err
 	}
-	if len(s) == 1 && req.Method() != "GET" {
-		if err := mayManage(req.Principal, org); err != nil {
-			return nil, err
-		}
-		return nil, notOffered()
+	names := make(map[string]string, len(list))
+	for i := range list {
+		names[list[i].Organization.Key()] = list[i].Organization.ID.String()
 	}
-	m, err := h.dir.Describe(req.Context(), org.ID, true)
+	return wire.Management("get user management").Field("data", names), nil
+}
+
+// createAdminOrganization creates another organisation of an admin user, with a sandbox.
+func (c *call) createAdminOrganization() (*wire.Reply, error) {
+	a := args{req: c.req}
+	name := a.get("organization")
+	if a.err != nil {
+		return nil, a.err
+	}
+	if name == "" {
+		return nil, fault.New(fault.Management, "Organization not specified.")
+	}
+	if err := checkOrganizationName(name); err != nil {
+		return nil, err
+	}
+	n, err := c.newOrganization(name)
 	if err != nil {
 		return nil, err
 	}
-	member := false
-	for _, a := range m.Members {
-		member = member || a.ID == admin.ID
-	}
-	if !member {
-		if err := mayManage(req.Principal, org); err != nil {
-			return nil, err
-		}
-		return nil, fault.New(fault.Management, "Could not find user for username: %s in organization %s", s[0], org.Name)
-	}
-	if len(s) > 1 || selfOrSuperuser(req.Principal, admin) == nil {
-		return h.adminUser(req, admin, s[1:])
-	}
-	if err := mayManage(req.Principal, org); err != nil {
+	n.op.OwnerID = c.admin.ID
+	org, _, err := c.found(n, c.admin)
+	if err != nil {
 		return nil, err
 	}
-	shown := showAdmin(admin)
-	shown.Organizations = organizationMap([]directory.Membership{*m}, req.Query("shallow") == "true")
-	return wire.Management("get admin user").Field("status", "ok").Field("data", shown), nil
+	return wire.Management("new organization for user").Field("data", organizationOf(org, true)), nil
 }

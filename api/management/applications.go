@@ -2,8 +2,10 @@ package management
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
-	"time"
+
+	"github.com/valyala/fastjson"
 
 	"github.com/trellisdb/trellis/api/auth"
 	"github.com/trellisdb/trellis/api/directory"
@@ -13,53 +15,16 @@ import (
 	"github.com/trellisdb/trellis/storage/fault"
 )
 
-// applications answers /management/orgs/{org}/apps/…
-func (h *Handlers) applications(req *wire.Request, org *directory.Organization, s []string) (*wire.Reply, error) {
-	if err := mayManage(req.Principal, org); err != nil {
-		return nil, err
-	}
-	if len(s) == 0 {
-		switch req.Method() {
-		case "GET":
-			return h.listApplications(req, org)
-		case "POST":
-			return h.createApplication(req, org)
-		}
-		return nil, noMethod()
-	}
-	if len(s) == 1 && req.Method() == "PUT" {
-		return nil, notOffered() // restores a deleted one
-	}
-	app, err := h.dir.Application(req.Context(), org.ID.String(), s[0])
-	if fault.Is(err, fault.OrganizationApplicationNotFound) {
-		return nil, fault.Wrap(err, fault.EntityNotFound, "Could not find application %s/%s", org.Key(), s[0])
-	}
+func (c *call) listAllApplications() (*wire.Reply, error) {
+	apps, err := c.dir.AllApplications(c.req.Context(), c.req.Query("deleted") == "true", 10_000)
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case len(s) == 1 && req.Method() == "GET":
-		return h.showApplication(req, app)
-	case len(s) == 1 && req.Method() == "DELETE":
-		return h.deleteApplication(req, org, app, s[0])
-	case len(s) == 1:
-		return nil, noMethod()
-	case len(s) == 2 && strings.EqualFold(s[1], "credentials"):
-		return h.credentials(req, command.Applications().Collection, auth.OwnerApplication, app.ID,
-			"get application client credentials", "generate application client credentials")
-	}
-	switch strings.ToLower(s[1]) {
-	case "_size", "status", "export", "imports", "sia-provider", "collections", "collection":
-		return nil, notOffered()
-	}
-	if len(s) == 3 && s[2] == "_size" {
-		return nil, notOffered()
-	}
-	return nil, noRoute()
+	return wire.Management("get applications").Field("status", "ok").Field("applications", appMap(apps)), nil
 }
 
-func (h *Handlers) listApplications(req *wire.Request, org *directory.Organization) (*wire.Reply, error) {
-	apps, err := h.dir.Applications(req.Context(), org.ID, req.Query("deleted") == "true")
+func (c *call) listApplications() (*wire.Reply, error) {
+	apps, err := c.dir.Applications(c.req.Context(), c.org.ID, c.req.Query("deleted") == "true")
 	if err != nil {
 		return nil, err
 	}
@@ -67,13 +32,13 @@ func (h *Handlers) listApplications(req *wire.Request, org *directory.Organizati
 }
 
 // newApplication makes the choices that a new application needs.
-func (h *Handlers) newApplication(name string, open bool) (command.NewApplication, error) {
+func (c *call) newApplication(name string, open bool) (command.NewApplication, error) {
 	id := entity.NewID()
-	secret, err := h.dir.NewClientSecret(auth.OwnerApplication, id)
+	secret, err := c.dir.NewClientSecret(auth.OwnerApplication, id)
 	if err != nil {
 		return command.NewApplication{}, err
 	}
-	partition, err := h.cluster.ChoosePartition()
+	partition, err := c.cluster.ChoosePartition()
 	return command.NewApplication{ID: id, Name: name, Partition: partition, Secret: string(secret.Value), Open: open}, err
 }
 
@@ -102,83 +67,216 @@ func applicationName(org *directory.Organization, name string) (string, error) {
 	return name, checkName("name", name)
 }
 
-func (h *Handlers) createApplication(req *wire.Request, org *directory.Organization) (*wire.Reply, error) {
-	a := args{req: req}
+func (c *call) createApplication() (*wire.Reply, error) {
+	a := args{req: c.req}
 	given := a.get("name")
 	if a.err != nil {
 		return nil, a.err
 	}
-	name, err := applicationName(org, given)
+	name, err := applicationName(c.org, given)
 	if err != nil {
 		return nil, err
 	}
-	app, err := h.newApplication(name, false)
+	app, err := c.newApplication(name, false)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := h.propose(req, command.CreateApplication{Organization: org.ID, Application: app}); err != nil {
-		return nil, err
-	}
-	created, err := h.dir.Application(req.Context(), org.ID.String(), name)
+	told, err := c.tell(event{
+		verb: "create", sentence: "created a new application named", name: name,
+		objectType: "Application", typ: "application_info", object: app.ID, organization: c.org.ID,
+	})
 	if err != nil {
 		return nil, err
 	}
-	shown, err := h.applicationEntity(req, created)
+	if _, err := c.proposeIn(entity.Management, c.now(), command.CreateApplication{Organization: c.org.ID, Application: app}, told...); err != nil {
+		return nil, err
+	}
+	if c.app, err = c.dir.Application(c.req.Context(), c.org.ID.String(), name); err != nil {
+		return nil, err
+	}
+	shown, err := c.applicationEntity(c.app)
 	if err != nil {
 		return nil, err
 	}
 	return wire.Management("new application for organization").
-		Field("data", map[string]string{created.FullName(): created.ID.String()}).
+		Field("data", map[string]string{c.app.FullName(): c.app.ID.String()}).
 		Field("entities", []json.RawMessage{shown}), nil
 }
 
-// aboutApplication begins a reply about one application.
-func aboutApplication(req *wire.Request, action string, app *directory.Application) *wire.Reply {
-	return wire.Management(action).
-		Field("application", app.ID.String()).
-		RawField("params", req.AppendParams(nil)).
-		Field("organization", app.OrganizationName).
-		Field("applicationName", app.Name)
-}
-
-func (h *Handlers) showApplication(req *wire.Request, app *directory.Application) (*wire.Reply, error) {
-	shown, err := h.applicationEntity(req, app)
+// tell returns what posts an event, if an admin user is behind it.
+func (c *call) tell(e event) ([]command.Op, error) {
+	p := c.req.Principal
+	if !p.IsAdmin() {
+		return nil, nil
+	}
+	members, err := c.memberIDs(e.organization)
 	if err != nil {
 		return nil, err
 	}
-	return aboutApplication(req, "get", app).
-		Field("uri", req.BaseURL()+"/"+app.FullName()).
+	return []command.Op{e.post(&directory.Admin{ID: p.ID, Name: p.Name, Email: p.Email}, members, c.now())}, nil
+}
+
+// aboutApplication begins a reply about an application of the organisation.
+func (c *call) aboutApplication(action string, id entity.ID, name string) *wire.Reply {
+	return wire.Management(action).
+		Field("application", id.String()).
+		RawField("params", c.req.AppendParams(nil)).
+		Field("organization", c.org.Key()).
+		Field("applicationName", name)
+}
+
+func (c *call) showApplication() (*wire.Reply, error) {
+	shown, err := c.applicationEntity(c.app)
+	if err != nil {
+		return nil, err
+	}
+	return c.aboutApplication("get", c.app.ID, c.app.Name).
+		Field("uri", c.req.BaseURL()+"/"+c.app.FullName()).
 		Field("entities", []json.RawMessage{shown}), nil
 }
 
-func (h *Handlers) deleteApplication(req *wire.Request, org *directory.Organization, app *directory.Application, named string) (*wire.Reply, error) {
-	confirmed := req.Query("confirm_application_identifier")
-	if confirmed == "" {
-		confirmed = req.Query("confirm_application_id")
-	}
-	if confirmed == "" || !strings.EqualFold(confirmed, named) {
+// restorePassword is the parameter that a restored application may have to be asked for
+// with.
+const restorePassword = "restore_password"
+
+func (c *call) deleteApplication() (*wire.Reply, error) {
+	named := c.segment("app")
+	confirmed := firstText(c.req.Query("confirm_application_identifier"), c.req.Query("confirm_application_id"))
+	if !strings.EqualFold(confirmed, named) && (confirmed != "" || !c.cfg.DeleteUnconfirmed) {
 		return nil, bad("Cannot delete application without supplying correct application name: confirm_application_identifier must be %q", named)
 	}
-	if req.HasQuery("restore_password") {
-		return nil, notOffered()
-	}
-	op := command.DeleteApplication{Organization: org.ID, Application: app.ID, PurgeAt: time.Now().Add(h.cfg.PurgeAfter).UnixMilli()}
-	if _, err := h.propose(req, op); err != nil {
+	op := command.DeleteApplication{Organization: c.org.ID, Application: c.app.ID, PurgeAt: c.req.Time().Add(c.cfg.PurgeAfter).UnixMilli()}
+	lock, err := c.lock()
+	if err != nil {
 		return nil, err
 	}
-	return aboutApplication(req, "delete", app), nil
+	if _, err := c.propose(op, lock); err != nil {
+		return nil, err
+	}
+	return c.aboutApplication("delete", c.app.ID, c.app.Name), nil
+}
+
+// lock returns the command that says by which password an application that was deleted
+// may be restored: only the superuser can set one, and each deletion without one clears
+// it. What is stored is a hash.
+func (c *call) lock() (command.Op, error) {
+	fields := directory.Fields{directory.RestoreLock: json.RawMessage("null")}
+	if password := c.req.Query(restorePassword); password != "" && c.req.Principal.Kind == auth.Superuser {
+		hash, err := c.dir.HashSecret(c.req.Context(), password)
+		if err != nil {
+			return nil, err
+		}
+		fields.Set(directory.RestoreLock, hash)
+	}
+	return command.UpdateEntity{
+		Rules: command.DeletedApplications(), Target: command.Target{ID: c.app.ID}, Patch: fields.JSON(),
+	}, nil
+}
+
+// restoreApplication brings a deleted application back, named by its UUID (spec
+// management section 6.5).
+func (c *call) restoreApplication() (*wire.Reply, error) {
+	id, ok := entity.ParseID(c.segment("deleted"))
+	if !ok {
+		return nil, fault.New(fault.EntityNotFound, "Deleted application ID %q not found", c.segment("deleted"))
+	}
+	gone, err := c.dir.DeletedApplication(c.req.Context(), c.org.ID, id)
+	if err != nil {
+		return nil, err
+	}
+	if gone == nil {
+		return nil, fault.New(fault.EntityNotFound, "Deleted application ID %s not found", id)
+	}
+	if gone.Lock != "" && c.req.Principal.Kind != auth.Superuser {
+		right, err := c.dir.SecretIs(c.req.Context(), gone.Lock, c.req.Query(restorePassword))
+		if err != nil {
+			return nil, err
+		}
+		if !right {
+			return nil, bad("restore_password is missing or wrong")
+		}
+	}
+	secret, err := c.dir.NewClientSecret(auth.OwnerApplication, id)
+	if err != nil {
+		return nil, err
+	}
+	told, err := c.tell(event{
+		verb: "restore", sentence: "restored an application named", name: gone.Name,
+		objectType: "Application", typ: "application_info", object: id, organization: c.org.ID,
+	})
+	if err != nil {
+		return nil, err
+	}
+	_, err = c.proposeIn(entity.Management, c.now(), command.RestoreApplication{
+		Organization: c.org.ID, Application: id, Secret: secret,
+	}, told...)
+	if err != nil {
+		return nil, err
+	}
+	_, name, _ := strings.Cut(gone.Name, "/")
+	return c.aboutApplication("restore", id, name), nil
+}
+
+func (c *call) applicationCredentials() (*wire.Reply, error) {
+	return c.credentials(command.Applications().Collection, auth.OwnerApplication, c.app.ID,
+		"get application client credentials", "generate application client credentials")
 }
 
 // applicationKeys answers /{org}/{app}/credentials, which no user and no guest
 // gets, not even where guests may do everything.
-func (h *Handlers) applicationKeys(req *wire.Request) (*wire.Reply, error) {
-	if !req.Access.Everything() {
-		return nil, fault.New(fault.Unauthorized, "Subject does not have permission to access this resource")
-	}
-	reply, err := h.credentials(req, command.Applications().Collection, auth.OwnerApplication, req.App.ID,
+func (c *call) applicationKeys() (*wire.Reply, error) {
+	reply, err := c.credentials(command.Applications().Collection, auth.OwnerApplication, c.req.App.ID,
 		"get application keys", "generate application keys")
 	if err != nil {
 		return nil, err
 	}
 	return reply.Field("status", "ok"), nil
 }
+
+// applicationStatus says that the application can be loaded, which it has been.
+func (c *call) applicationStatus() (*wire.Reply, error) {
+	if _, err := c.applicationEntity(c.app); err != nil {
+		return nil, err
+	}
+	return wire.Management("get application status").Field("status", "ok").Field("application", c.app.ID.String()), nil
+}
+
+// setProvider stores how an application checks tokens of a sign-in provider (spec
+// management section 6.8). The application's entity does not show it.
+func (c *call) setProvider() (*wire.Reply, error) {
+	provider := c.req.Query("provider_key")
+	if !slices.Contains([]string{"facebook", "foursquare", "pingident"}, provider) {
+		return nil, bad("provider_key must be facebook, foursquare or pingident")
+	}
+	v, err := c.body()
+	if err != nil {
+		return nil, err
+	}
+	v.GetObject().Visit(func(key []byte, value *fastjson.Value) {
+		switch value.Type() {
+		case fastjson.TypeString, fastjson.TypeNumber, fastjson.TypeTrue, fastjson.TypeFalse, fastjson.TypeNull:
+		default:
+			err = bad("the setting %q must be a text, a number or a boolean", key)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	all, err := members(v, "access_token")
+	if err != nil {
+		return nil, err
+	}
+	text := directory.Fields(all).JSON()
+	if len(text) > maxProvider {
+		return nil, fault.New(fault.EntityTooLarge, "settings of a provider are larger than %d bytes", maxProvider)
+	}
+	patch := directory.Fields{directory.ProviderPrefix + provider: text}
+	_, err = c.propose(command.UpdateEntity{Rules: command.Applications(), Target: command.Target{ID: c.app.ID}, Patch: patch.JSON()})
+	if err != nil {
+		return nil, err
+	}
+	return wire.Management("post signin provider configuration").Field("status", "ok"), nil
+}
+
+// maxProvider bounds the settings of a sign-in provider, in bytes.
+const maxProvider = 16 << 10

@@ -20,8 +20,15 @@ import (
 // logged as errors is shown if the test fails.
 func begin(t *testing.T, dir string, configure func(*directory.Config)) *world {
 	t.Helper()
+	return beginWith(t, dir, apitest.Options{Directory: configure})
+}
+
+// beginWith is begin with options; the log and that nothing is there are its own.
+func beginWith(t *testing.T, dir string, opts apitest.Options) *world {
+	t.Helper()
 	w := &world{t: t, log: new(logged)}
-	s, err := apitest.OpenWith(dir, apitest.Options{Log: w.log, Directory: configure, Empty: true})
+	opts.Log, opts.Empty = w.log, true
+	s, err := apitest.OpenWith(dir, opts)
 	if err != nil {
 		t.Fatal(err)
 	}

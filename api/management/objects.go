@@ -4,12 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"html"
-	"strconv"
 	"strings"
 
-	"github.com/valyala/fastjson"
-
-	"github.com/trellisdb/trellis/api/auth"
 	"github.com/trellisdb/trellis/api/directory"
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/storage"
@@ -35,7 +31,7 @@ type adminObject struct {
 	Organizations map[string]organizationObject `json:"organizations,omitzero"`
 }
 
-func showAdmin(a *directory.Admin) adminObject {
+func adminOf(a *directory.Admin) adminObject {
 	o := adminObject{
 		ID: a.ID.String(), ApplicationID: entity.ManagementID.String(),
 		Username: a.Username, Name: a.Name, Email: a.Email,
@@ -54,6 +50,11 @@ func mailLink(address string) string {
 	return `<a href="mailto:` + safe + `">` + safe + `</a>`
 }
 
+// aboutAdmin is a reply about an admin user.
+func aboutAdmin(action string, a *directory.Admin) *wire.Reply {
+	return wire.Management(action).Field("status", "ok").Field("data", map[string]any{"user": adminOf(a)})
+}
+
 // organizationObject is an organisation in its several forms (spec management
 // section 1.2, 3.2, 3.3; auth-and-tokens 4.3): what is nil is left out.
 type organizationObject struct {
@@ -65,34 +66,14 @@ type organizationObject struct {
 	Users        map[string]adminObject `json:"users,omitzero"`
 }
 
-// showOrganization shows an organisation; history as in the forms that have it.
-func showOrganization(o *directory.Organization, history bool) organizationObject {
+// organizationOf shows an organisation; history as in the forms that have it.
+func organizationOf(o *directory.Organization, history bool) organizationObject {
 	shown := organizationObject{ID: o.ID.String(), Name: o.Name, Properties: o.Properties}
 	if history {
-		n := historySize(o.Properties)
+		n := o.HistorySize()
 		shown.History = &n
 	}
 	return shown
-}
-
-// historySize reads the property passwordHistorySize: an integer or numeric text.
-func historySize(properties []byte) int64 {
-	v, err := fastjson.ParseBytes(properties)
-	if err != nil {
-		return 0
-	}
-	p := v.Get("passwordHistorySize")
-	if p == nil {
-		return 0
-	}
-	if n, err := p.Int64(); err == nil {
-		return n
-	}
-	n, err := strconv.ParseInt(strings.TrimSpace(string(p.GetStringBytes())), 10, 64)
-	if err != nil {
-		return 0
-	}
-	return n
 }
 
 func appMap(apps []directory.AppName) map[string]string {
@@ -106,7 +87,7 @@ func appMap(apps []directory.AppName) map[string]string {
 func userMap(admins []*directory.Admin) map[string]adminObject {
 	m := make(map[string]adminObject, len(admins))
 	for _, a := range admins {
-		m[a.Username] = showAdmin(a)
+		m[a.Username] = adminOf(a)
 	}
 	return m
 }
@@ -115,7 +96,7 @@ func userMap(admins []*directory.Admin) map[string]adminObject {
 func organizationMap(list []directory.Membership, shallow bool) map[string]organizationObject {
 	m := make(map[string]organizationObject, len(list))
 	for i := range list {
-		o := showOrganization(list[i].Organization, false)
+		o := organizationOf(list[i].Organization, false)
 		if !shallow {
 			o.Applications = appMap(list[i].Applications)
 			if list[i].Members != nil {
@@ -129,23 +110,35 @@ func organizationMap(list []directory.Membership, shallow bool) map[string]organ
 
 // organizationsOf returns the organisations shown with an admin user: his own,
 // for the superuser the newest of the cluster.
-func (h *Handlers) organizationsOf(req *wire.Request, a *directory.Admin, members bool) ([]directory.Membership, error) {
-	if !h.dir.IsSuperuserName(a.Username) {
-		return h.dir.Memberships(req.Context(), a.ID, members, 10_000)
+func (c *call) organizationsOf(a *directory.Admin, members bool) ([]directory.Membership, error) {
+	ctx := c.req.Context()
+	if !c.dir.IsSuperuserName(a.Username) {
+		return c.dir.Memberships(ctx, a.ID, members, 10_000)
 	}
-	orgs, _, err := h.dir.AllOrganizations(req.Context(), 0, h.cfg.SuperuserLists)
+	orgs, _, err := c.dir.AllOrganizations(ctx, 0, c.cfg.SuperuserLists)
 	if err != nil {
 		return nil, err
 	}
 	var list []directory.Membership
 	for _, o := range orgs {
-		m, err := h.dir.Describe(req.Context(), o.ID, members)
+		m, err := c.dir.Describe(ctx, o.ID, members)
 		if err != nil {
 			return nil, err
 		}
 		list = append(list, *m)
 	}
 	return list, nil
+}
+
+// describe shows an organisation with its applications and users.
+func (c *call) describe(id entity.ID) (organizationObject, error) {
+	m, err := c.dir.Describe(c.req.Context(), id, true)
+	if err != nil {
+		return organizationObject{}, err
+	}
+	shown := organizationOf(m.Organization, true)
+	shown.Applications, shown.Users = appMap(m.Applications), userMap(m.Members)
+	return shown, nil
 }
 
 // credentialsObject is what credential endpoints show.
@@ -156,36 +149,32 @@ type credentialsObject struct {
 
 // applicationEntity returns an application's entity (spec management section
 // 1.3).
-func (h *Handlers) applicationEntity(req *wire.Request, a *directory.Application) (json.RawMessage, error) {
-	view, err := h.cluster.View(req.Context(), a.Number)
+func (c *call) applicationEntity(a *directory.Application) (json.RawMessage, error) {
+	var collections []storage.Collection
+	err := c.reading(a.Number, func(v *storage.View) (err error) {
+		collections, err = storage.Collections(v, a.Number)
+		return err
+	})
 	if err != nil {
-		return nil, err
-	}
-	collections, err := storage.Collections(view, a.Number)
-	if err = errorsFirst(err, view.Close()); err != nil {
 		return nil, fmt.Errorf("list collections of application %s: %w", a.ID, err)
 	}
 	return directory.AppendApplicationEntity(nil, &a.Application, &a.Record, collections)
 }
 
-func errorsFirst(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
+// reading runs f on a view of an application.
+func (c *call) reading(app entity.AppID, f func(*storage.View) error) error {
+	view, err := c.cluster.View(c.req.Context(), app)
+	if err != nil {
+		return err
 	}
-	return nil
+	err = f(view)
+	if closed := view.Close(); err == nil {
+		err = closed
+	}
+	return err
 }
 
-// showUser returns an app user as a token's reply shows him.
-func showUser(u *directory.User) []byte {
+// userOf returns an app user as a token's reply shows him.
+func userOf(u *directory.User) []byte {
 	return wire.AppendEntity(nil, &u.Entity, &wire.Shape{Type: "user", Path: "/users"}, nil)
-}
-
-// mayManage refuses who is neither member, client nor superuser (A10).
-func mayManage(p *auth.Principal, org *directory.Organization) error {
-	if p.Manages(org.ID) {
-		return nil
-	}
-	return noOrganizationAccess()
 }

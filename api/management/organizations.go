@@ -17,113 +17,41 @@ import (
 	"github.com/trellisdb/trellis/storage/fault"
 )
 
-func noOrganizationAccess() error {
-	return fault.New(fault.Unauthorized, "No organization access authorized")
-}
-
-// organizations answers /management/orgs/…
-func (h *Handlers) organizations(req *wire.Request, s []string) (*wire.Reply, error) {
-	if len(s) == 0 {
-		switch req.Method() {
-		case "POST":
-			return h.createOrganization(req)
-		case "GET":
-			return h.listOrganizations(req)
-		}
-		return nil, noMethod()
-	}
-	if len(s) == 1 && req.Method() == "DELETE" {
-		return nil, fault.New(fault.NotImplemented, "Organization deletion is not supported")
-	}
-	org, err := h.dir.Organization(req.Context(), s[0])
-	if err != nil {
-		return nil, err
-	}
-	if len(s) == 1 {
-		return h.organization(req, org)
-	}
-	rest := s[2:]
-	switch strings.ToLower(s[1]) {
-	case "credentials":
-		if len(rest) == 0 {
-			return h.organizationCredentials(req, org)
-		}
-	case "apps", "applications":
-		return h.applications(req, org, rest)
-	case "users":
-		return h.organizationUsers(req, org, rest)
-	case "activate", "confirm", "reactivate":
-		if len(rest) == 0 {
-			return nil, notOffered() // public
-		}
-	case "config":
-		if err := superuserOnly(req); err != nil {
-			return nil, err
-		}
-		return nil, notOffered()
-	case "feed", "export", "imports":
-		if err := mayManage(req.Principal, org); err != nil {
-			return nil, err
-		}
-		return nil, notOffered()
-	}
-	return nil, noRoute()
-}
-
-func (h *Handlers) organization(req *wire.Request, org *directory.Organization) (*wire.Reply, error) {
-	if err := mayManage(req.Principal, org); err != nil {
-		return nil, err
-	}
-	switch req.Method() {
-	case "PUT":
-		return nil, notOffered()
-	case "GET":
-	default:
-		return nil, noMethod()
-	}
-	shown, err := h.describe(req, org.ID)
+func (c *call) showOrganization() (*wire.Reply, error) {
+	shown, err := c.describe(c.org.ID)
 	if err != nil {
 		return nil, err
 	}
 	return wire.Management("").Field("organization", shown), nil
 }
 
-// describe shows an organisation with its applications and users.
-func (h *Handlers) describe(req *wire.Request, id entity.ID) (organizationObject, error) {
-	m, err := h.dir.Describe(req.Context(), id, true)
-	if err != nil {
-		return organizationObject{}, err
-	}
-	shown := showOrganization(m.Organization, true)
-	shown.Applications, shown.Users = appMap(m.Applications), userMap(m.Members)
-	return shown, nil
+func (c *call) deleteOrganization() (*wire.Reply, error) {
+	return nil, fault.New(fault.NotImplemented, "Organization deletion is not supported")
 }
 
-func (h *Handlers) listOrganizations(req *wire.Request) (*wire.Reply, error) {
-	if err := superuserOnly(req); err != nil {
-		return nil, err
-	}
-	limit, err := strconv.Atoi(req.Query("limit"))
+func (c *call) listOrganizations() (*wire.Reply, error) {
+	limit, err := strconv.Atoi(c.req.Query("limit"))
 	if err != nil || limit <= 0 {
 		limit = 10
 	}
 	var after uint64
-	if cursor := req.Query("cursor"); cursor != "" {
+	if cursor := c.req.Query("cursor"); cursor != "" {
 		if after, err = strconv.ParseUint(cursor, 36, 64); err != nil {
 			return nil, bad("cursor is not one of this listing")
 		}
 	}
-	orgs, next, err := h.dir.AllOrganizations(req.Context(), entity.Seq(after), min(limit, 1000))
+	ctx := c.req.Context()
+	orgs, next, err := c.dir.AllOrganizations(ctx, entity.Seq(after), min(limit, 1000))
 	if err != nil {
 		return nil, err
 	}
 	list := make([]organizationObject, 0, len(orgs))
 	for _, o := range orgs {
-		apps, err := h.dir.Applications(req.Context(), o.ID, false)
+		apps, err := c.dir.Applications(ctx, o.ID, false)
 		if err != nil {
 			return nil, err
 		}
-		shown := showOrganization(o, false)
+		shown := organizationOf(o, false)
 		shown.Applications = appMap(apps)
 		list = append(list, shown)
 	}
@@ -161,113 +89,179 @@ func checkName(what, name string) error {
 	return nil
 }
 
-func (h *Handlers) createOrganization(req *wire.Request) (*wire.Reply, error) {
-	super := req.Principal.Kind == auth.Superuser
-	if !h.cfg.PublicRegistration && !super {
+// checkOrganizationName refuses what cannot be an organisation's name: all that a path
+// segment can hold can be, but for what literal routes have taken, dots alone, which
+// clients resolve, and what begins or ends with a space.
+func checkOrganizationName(name string) error {
+	switch {
+	case name == "":
+		return bad("The organization parameter was missing")
+	case reserved(name), strings.Trim(name, ".") == "":
+		return bad("The organization name %q is reserved", name)
+	}
+	return checkName("organization", name)
+}
+
+func (c *call) createOrganization() (*wire.Reply, error) {
+	super := c.req.Principal.Kind == auth.Superuser
+	if !c.cfg.PublicRegistration && !super {
 		return nil, bad("Public organization registration is disabled")
 	}
-	kind, err := req.Kind()
+	kind, err := c.req.Kind()
 	if err != nil {
 		return nil, err
 	}
 	if kind == wire.NoBody {
 		return nil, bad("The organization parameter was missing: it is taken from a form or JSON body")
 	}
-	a := args{req: req}
-	name := a.get("organization")
-	email := a.get("email")
-	password := a.exact("password")
+	a := args{req: c.req}
+	name, email, password := a.get("organization"), a.get("email"), a.exact("password")
 	if a.err != nil {
 		return nil, a.err
 	}
-	switch {
-	case name == "":
-		return nil, bad("The organization parameter was missing")
-	case email == "":
+	if err := checkOrganizationName(name); err != nil {
+		return nil, err
+	}
+	if email == "" {
 		return nil, bad("The email parameter was missing")
-	case reserved(name):
-		return nil, bad("The organization name %q is reserved", name)
 	}
-	if err := checkName("organization", name); err != nil {
-		return nil, err
-	}
-	op, err := h.newOrganization(req, name)
+	n, err := c.newOrganization(name)
 	if err != nil {
 		return nil, err
 	}
+	owner := &directory.Admin{}
 	if super && strings.TrimSpace(password) == "" {
-		owner, err := h.dir.Admin(req.Context(), email)
-		if err != nil || !strings.EqualFold(owner.Email, email) {
-			if err != nil && !fault.Is(err, fault.Management) {
-				return nil, err
-			}
-			return nil, bad("no admin user has the e-mail address %q, and no password was given to create one", email)
-		}
-		op.OwnerID = owner.ID
-	} else if op.Owner, err = h.newAdmin(req, email, password, "organization", "properties"); err != nil {
-		return nil, err
+		owner, err = c.existingOwner(email)
+		n.op.OwnerID = owner.ID
+	} else {
+		n.op.Owner, owner, err = c.newAdmin(email, password, c.cfg.Registration.open(), "organization", "properties")
+		n.owned = true
 	}
-	out, err := h.propose(req, *op)
 	if err != nil {
 		return nil, err
 	}
-	org, owner, err := directory.Created(out)
+	org, owner, err := c.found(n, owner)
 	if err != nil {
 		return nil, err
 	}
 	return wire.Management("new organization").Field("status", "ok").Field("data", struct {
 		Owner        adminObject        `json:"owner"`
 		Organization organizationObject `json:"organization"`
-	}{showAdmin(owner), showOrganization(org, true)}), nil
+	}{adminOf(owner), organizationOf(org, true)}), nil
+}
+
+// existingOwner returns the admin user with an address. It never returns nil.
+func (c *call) existingOwner(email string) (*directory.Admin, error) {
+	owner, err := c.dir.Admin(c.req.Context(), email)
+	if err == nil && strings.EqualFold(owner.Email, email) {
+		return owner, nil
+	}
+	if err != nil && !fault.Is(err, fault.Management) {
+		return &directory.Admin{}, err
+	}
+	return &directory.Admin{}, bad("no admin user has the e-mail address %q, and no password was given to create one", email)
+}
+
+// founding is an organisation that is to be created.
+type founding struct {
+	op    *command.CreateOrganization
+	org   *directory.Organization
+	owned bool // its owner is created with it
+}
+
+// found creates an organisation with all that goes with it, or nothing of that.
+func (c *call) found(n *founding, owner *directory.Admin) (*directory.Organization, *directory.Admin, error) {
+	r := &c.cfg.Registration
+	o := c.outbox(entity.Management)
+	if n.owned {
+		p := adminPerson(owner, n.org.ID)
+		switch {
+		case r.ConfirmAdmins:
+			o.confirmation(&p)
+		case r.ApproveAdmins:
+			o.approval(&p)
+		case owner.Activated:
+			o.activated(&p, r.NotifyAdmins)
+		}
+	}
+	o.admitOrganization(n.org, []*directory.Admin{owner})
+	if o.err != nil {
+		return nil, nil, o.err
+	}
+	told := organizationEvent(n.org)
+	o.ops = append(o.ops, told.post(owner, []entity.ID{owner.ID}, o.now))
+	out, err := c.proposeIn(entity.Management, o.now, *n.op, o.ops...)
+	if err != nil {
+		return nil, nil, err
+	}
+	org, owner, err := directory.Created(out)
+	c.org = org
+	return org, owner, err
 }
 
 // newOrganization makes the choices that a new organisation and its first
 // application need.
-func (h *Handlers) newOrganization(req *wire.Request, name string) (*command.CreateOrganization, error) {
-	app, err := h.newApplication(h.cfg.SandboxName, true)
+func (c *call) newOrganization(name string) (*founding, error) {
+	app, err := c.newApplication(c.cfg.SandboxName, true)
 	if err != nil {
 		return nil, err
 	}
-	properties, err := organizationProperties(req)
+	properties, err := c.organizationProperties()
 	if err != nil {
 		return nil, err
 	}
-	record, err := json.Marshal(struct {
-		Name       string          `json:"name"`
-		Properties json.RawMessage `json:"properties"`
-	}{name, properties})
-	if err != nil {
+	active := !c.cfg.Registration.ApproveOrganizations && !c.cfg.Registration.ConfirmOrganizations
+	record := directory.Fields{}
+	record.Set("name", name)
+	record.Set("activated", active)
+	if err := record.SetCustom(withoutEmpty(properties)); err != nil {
 		return nil, err
 	}
-	e := newEntity(record)
-	secret, err := h.dir.NewClientSecret(auth.OwnerOrganization, e.ID)
+	e := newEntity(record.JSON())
+	secret, err := c.dir.NewClientSecret(auth.OwnerOrganization, e.ID)
 	if err != nil {
 		return nil, err
 	}
 	e.Credentials = []command.Credential{secret}
-	return &command.CreateOrganization{Organization: e, Name: name, Application: &app}, nil
+	return &founding{
+		op:  &command.CreateOrganization{Organization: e, Name: name, Application: &app},
+		org: &directory.Organization{ID: e.ID, Name: name, Activated: active},
+	}, nil
 }
 
-// organizationProperties returns the object "properties" of a JSON body.
-func organizationProperties(req *wire.Request) (json.RawMessage, error) {
-	if kind, err := req.Kind(); err != nil || kind != wire.JSONBody {
-		return json.RawMessage("{}"), err
+// organizationProperties returns the object "properties" of a JSON body; nil if it has
+// none.
+func (c *call) organizationProperties() (map[string]json.RawMessage, error) {
+	if kind, err := c.req.Kind(); err != nil || kind != wire.JSONBody {
+		return nil, err
 	}
-	v, err := req.Value()
+	v, err := c.body()
 	if err != nil {
 		return nil, err
 	}
-	if v.Type() != fastjson.TypeObject {
-		return nil, fault.New(fault.JSONMapping, "the body must be a JSON object")
-	}
 	p := v.Get("properties")
 	if p == nil || p.Type() == fastjson.TypeNull {
-		return json.RawMessage("{}"), nil
+		return nil, nil
 	}
 	if p.Type() != fastjson.TypeObject {
 		return nil, fault.New(fault.JSONMapping, "properties must be a JSON object")
 	}
-	return compactWithout(p, secretFields...)
+	return members(p, secretFields...)
+}
+
+// body returns a JSON body, which must be an object.
+func (c *call) body() (*fastjson.Value, error) {
+	v, err := c.req.Value()
+	if err != nil {
+		return nil, err
+	}
+	if v == nil {
+		return nil, bad("missing json body")
+	}
+	if v.Type() != fastjson.TypeObject {
+		return nil, fault.New(fault.JSONMapping, "the body must be a JSON object")
+	}
+	return v, nil
 }
 
 // newEntity makes an entity of a record of the management application.
@@ -277,33 +271,50 @@ func newEntity(record []byte) command.NewEntity {
 	return command.NewEntity{ID: id, Created: created, Modified: created, JSON: record}
 }
 
-func (h *Handlers) organizationCredentials(req *wire.Request, org *directory.Organization) (*wire.Reply, error) {
-	if err := mayManage(req.Principal, org); err != nil {
+// updateOrganization merges properties (spec management section 3.4).
+func (c *call) updateOrganization() (*wire.Reply, error) {
+	reply := wire.Management("put").RawField("params", c.req.AppendParams(nil))
+	if kind, err := c.req.Kind(); err != nil || kind == wire.NoBody {
+		return reply, err
+	}
+	if _, err := c.body(); err != nil {
 		return nil, err
 	}
-	return h.credentials(req, command.Organizations().Collection, auth.OwnerOrganization, org.ID,
+	properties, err := c.organizationProperties()
+	if err != nil || len(properties) == 0 {
+		return reply, err
+	}
+	patch := directory.Fields{}
+	if err := c.dir.AddLegacy(c.req.Context(), patch, command.Organizations().Collection, c.org.ID); err != nil {
+		return nil, err
+	}
+	if err := patch.SetCustom(properties); err != nil {
+		return nil, err
+	}
+	_, err = c.propose(command.UpdateEntity{Rules: command.Organizations(), Target: command.Target{ID: c.org.ID}, Patch: patch.JSON()})
+	return reply, err
+}
+
+func (c *call) organizationCredentials() (*wire.Reply, error) {
+	return c.credentials(command.Organizations().Collection, auth.OwnerOrganization, c.org.ID,
 		"get organization client credentials", "generate organization client credentials")
 }
 
 // credentials answers GET and POST of a client's credentials.
-func (h *Handlers) credentials(req *wire.Request, collection string, owner auth.Owner, id entity.ID, get, generate string) (*wire.Reply, error) {
+func (c *call) credentials(collection string, owner auth.Owner, id entity.ID, get, generate string) (*wire.Reply, error) {
 	action := get
-	switch req.Method() {
-	case "GET":
-	case "POST":
+	if c.req.Method() == "POST" {
 		action = generate
-		secret, err := h.dir.NewClientSecret(owner, id)
+		secret, err := c.dir.NewClientSecret(owner, id)
 		if err != nil {
 			return nil, err
 		}
-		if _, err = h.propose(req, command.SetCredential{Collection: collection, Owner: id, Credential: secret}); err != nil {
+		if _, err = c.propose(command.SetCredential{Collection: collection, Owner: id, Credential: secret}); err != nil {
 			return nil, err
 		}
-	default:
-		return nil, noMethod()
 	}
 	// Read back what is stored: a retry made no new secret.
-	secret, err := h.dir.ClientSecret(req.Context(), id)
+	secret, err := c.dir.ClientSecret(c.req.Context(), id)
 	if err != nil {
 		return nil, err
 	}

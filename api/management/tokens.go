@@ -1,8 +1,6 @@
 package management
 
 import (
-	"strings"
-
 	"github.com/trellisdb/trellis/api/auth"
 	"github.com/trellisdb/trellis/api/directory"
 	"github.com/trellisdb/trellis/api/wire"
@@ -12,7 +10,7 @@ import (
 
 // grantRequest is what a token endpoint is asked.
 type grantRequest struct {
-	grant, username, password, clientID, clientSecret, ttl string
+	grant, username, password, pin, clientID, clientSecret, code, ttl string
 }
 
 // invalidGrant is the answer to anything that proves nothing (A17).
@@ -22,9 +20,7 @@ func invalidGrant() error {
 
 // readGrant reads the parameters of a token endpoint.
 func readGrant(req *wire.Request) (grantRequest, error) {
-	switch m := req.Method(); m {
-	case "GET":
-	case "POST":
+	if req.Method() == "POST" {
 		kind, err := req.Kind()
 		if err != nil {
 			return grantRequest{}, err
@@ -32,13 +28,11 @@ func readGrant(req *wire.Request) (grantRequest, error) {
 		if kind == wire.NoBody && !req.HasQuery("grant_type") && req.Principal.Kind == auth.Anonymous {
 			return grantRequest{}, bad("missing json post data")
 		}
-	default:
-		return grantRequest{}, noMethod()
 	}
 	a := args{req: req}
 	g := grantRequest{
-		grant: a.get("grant_type"), username: a.get("username"), password: a.exact("password"),
-		clientID: a.get("client_id"), clientSecret: a.get("client_secret"), ttl: a.get("ttl"),
+		grant: a.get("grant_type"), username: a.get("username"), password: a.exact("password"), pin: a.get("pin"),
+		clientID: a.get("client_id"), clientSecret: a.get("client_secret"), code: a.get("code"), ttl: a.get("ttl"),
 	}
 	if g.username == "" {
 		g.username = a.get("email")
@@ -47,67 +41,69 @@ func readGrant(req *wire.Request) (grantRequest, error) {
 }
 
 // managementToken answers /management/token.
-func (h *Handlers) managementToken(req *wire.Request) (*wire.Reply, error) {
-	g, err := readGrant(req)
+func (c *call) managementToken() (*wire.Reply, error) {
+	g, err := readGrant(c.req)
 	if err != nil {
 		return nil, err
 	}
 	// Refused before a password is compared: it costs nothing.
-	life, err := h.dir.Life(g.ttl, nil)
+	life, err := c.dir.Life(g.ttl, nil)
 	if err != nil {
 		return nil, err
 	}
 	switch {
 	case g.grant == "password":
-		admin, err := h.dir.LoginAdmin(req.Context(), g.username, g.password)
+		admin, err := c.dir.LoginAdmin(c.req.Context(), g.username, g.password)
 		if err != nil {
 			return nil, oauth(err)
 		}
-		return h.adminGrant(req, admin, life)
+		return c.adminGrant(admin, life)
 	case g.grant == "client_credentials":
-		client, err := h.clientOf(req, g)
+		client, err := c.clientOf(g)
 		if err != nil {
 			return nil, err
 		}
-		return h.clientGrant(req, client, life)
-	case g.grant == "" && req.Principal.IsAdmin():
-		admin, err := h.dir.Admin(req.Context(), req.Principal.ID.String())
+		return c.clientGrant(client, life)
+	case g.grant == "authorization_code":
+		return c.codeGrant(g.code)
+	case g.grant == "" && c.req.Principal.IsAdmin():
+		admin, err := c.dir.Admin(c.req.Context(), c.req.Principal.ID.String())
 		if err != nil {
 			return nil, err
 		}
-		return h.adminGrant(req, admin, life)
+		return c.adminGrant(admin, life)
 	}
 	return nil, oauth(invalidGrant())
 }
 
 // clientOf returns the client that the parameters prove, or without them the
 // one that the request was authenticated as.
-func (h *Handlers) clientOf(req *wire.Request, g grantRequest) (*auth.Principal, error) {
+func (c *call) clientOf(g grantRequest) (*auth.Principal, error) {
 	if g.clientID == "" && g.clientSecret == "" {
-		if k := req.Principal.Kind; k == auth.OrgClient || k == auth.AppClient {
-			return req.Principal, nil
+		if k := c.req.Principal.Kind; k == auth.OrgClient || k == auth.AppClient {
+			return c.req.Principal, nil
 		}
 		return nil, oauth(invalidGrant())
 	}
-	p, err := h.dir.Client(req.Context(), g.clientID, g.clientSecret)
+	p, err := c.dir.Client(c.req.Context(), g.clientID, g.clientSecret)
 	return p, oauth(err)
 }
 
-func (h *Handlers) adminGrant(req *wire.Request, admin *directory.Admin, life int64) (*wire.Reply, error) {
-	grant, err := h.dir.Issue(req.Context(), entity.PrincipalAdmin, admin.ID, life)
+func (c *call) adminGrant(admin *directory.Admin, life int64) (*wire.Reply, error) {
+	grant, err := c.dir.Issue(c.req.Context(), entity.PrincipalAdmin, admin.ID, life)
 	if err != nil {
 		return nil, err
 	}
-	return h.adminToken(req, admin, grant)
+	return c.adminToken(admin, grant)
 }
 
 // adminToken shows a token of an admin user, and him with his organisations.
-func (h *Handlers) adminToken(req *wire.Request, admin *directory.Admin, grant directory.Grant) (*wire.Reply, error) {
-	list, err := h.organizationsOf(req, admin, false)
+func (c *call) adminToken(admin *directory.Admin, grant directory.Grant) (*wire.Reply, error) {
+	list, err := c.organizationsOf(admin, false)
 	if err != nil {
 		return nil, err
 	}
-	shown := showAdmin(admin)
+	shown := adminOf(admin)
 	shown.Organizations = organizationMap(list, false)
 	return tokenReply(grant).Field("passwordChanged", admin.PasswordChanged).Field("user", shown), nil
 }
@@ -117,12 +113,12 @@ func tokenReply(grant directory.Grant) *wire.Reply {
 }
 
 // clientGrant answers with a token of a client.
-func (h *Handlers) clientGrant(req *wire.Request, client *auth.Principal, life int64) (*wire.Reply, error) {
+func (c *call) clientGrant(client *auth.Principal, life int64) (*wire.Reply, error) {
 	kind := entity.PrincipalOrgClient
 	if client.Kind == auth.AppClient {
 		kind = entity.PrincipalAppClient
 	}
-	grant, err := h.dir.Issue(req.Context(), kind, client.ID, life)
+	grant, err := c.dir.Issue(c.req.Context(), kind, client.ID, life)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +126,7 @@ func (h *Handlers) clientGrant(req *wire.Request, client *auth.Principal, life i
 	if client.Kind == auth.AppClient {
 		return reply.Field("application", client.ID.String()), nil
 	}
-	org, err := h.describe(req, client.ID)
+	org, err := c.describe(client.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -138,219 +134,133 @@ func (h *Handlers) clientGrant(req *wire.Request, client *auth.Principal, life i
 }
 
 // me answers /management/me: the caller and his token, or a token request.
-func (h *Handlers) me(req *wire.Request) (*wire.Reply, error) {
-	p := req.Principal
-	if req.Method() != "GET" || p.Kind == auth.Anonymous || p.Kind == auth.OrgClient || p.Kind == auth.AppClient {
-		return h.managementToken(req)
+func (c *call) me() (*wire.Reply, error) {
+	p := c.req.Principal
+	if c.req.Method() != "GET" || p.Kind == auth.Anonymous || p.Kind == auth.OrgClient || p.Kind == auth.AppClient {
+		return c.managementToken()
 	}
 	if !p.IsAdmin() {
 		return nil, noAdminAccess()
 	}
 	if p.Token == "" { // Basic
-		return h.managementToken(req)
+		return c.managementToken()
 	}
-	admin, err := h.dir.Admin(req.Context(), p.ID.String())
+	admin, err := c.dir.Admin(c.req.Context(), p.ID.String())
 	if err != nil {
 		return nil, err
 	}
-	return h.adminToken(req, admin, directory.Grant{Token: p.Token, ExpiresIn: h.dir.Remaining(p)})
+	return c.adminToken(admin, directory.Grant{Token: p.Token, ExpiresIn: c.dir.Remaining(p)})
 }
 
 // applicationToken answers /{org}/{app}/token.
-func (h *Handlers) applicationToken(req *wire.Request) (*wire.Reply, error) {
-	if req.App.ID == entity.ManagementID {
-		return nil, fault.New(fault.Unauthorized, "No application access authorized")
-	}
-	g, err := readGrant(req)
+func (c *call) applicationToken() (*wire.Reply, error) {
+	g, err := readGrant(c.req)
 	if err != nil {
 		return nil, err
 	}
 	switch g.grant {
-	case "password":
-		return h.userPassword(req, g)
+	case "password", "pin":
+		return c.userSignIn(g)
 	case "client_credentials":
-		life, err := h.dir.Life(g.ttl, nil)
+		life, err := c.dir.Life(g.ttl, nil)
 		if err != nil {
 			return nil, err
 		}
-		client, err := h.clientOf(req, g)
+		client, err := c.clientOf(g)
 		if err != nil {
 			return nil, err
 		}
-		if access, err := client.In(req.App.Application); err != nil || !access.Everything() {
+		if access, err := client.In(c.req.App.Application); err != nil || !access.Everything() {
 			return nil, oauth(invalidGrant())
 		}
-		return h.clientGrant(req, client, life)
-	case "pin":
-		return nil, notOffered()
+		return c.clientGrant(client, life)
+	case "authorization_code":
+		return c.codeGrant(g.code)
 	}
 	return nil, oauth(invalidGrant())
 }
 
-func (h *Handlers) userPassword(req *wire.Request, g grantRequest) (*wire.Reply, error) {
-	app, err := h.dir.ApplicationByID(req.Context(), req.App.ID)
+// userSignIn answers the grants password and pin.
+func (c *call) userSignIn(g grantRequest) (*wire.Reply, error) {
+	app, err := c.dir.ApplicationByID(c.req.Context(), c.req.App.ID)
 	if err != nil {
 		return nil, err
 	}
-	life, err := h.dir.Life(g.ttl, app)
+	life, err := c.dir.Life(g.ttl, app)
 	if err != nil {
 		return nil, err
 	}
-	user, err := h.dir.LoginUser(req.Context(), app.Number, g.username, g.password)
+	var user *directory.User
+	if g.grant == "pin" {
+		user, err = c.dir.LoginPin(c.req.Context(), app.Number, g.username, g.pin)
+	} else {
+		user, err = c.dir.LoginUser(c.req.Context(), app.Number, g.username, g.password)
+	}
 	if err != nil {
 		return nil, oauth(err)
 	}
-	return h.userGrant(req, app, user, life)
+	return c.userGrant(app, user, life)
 }
 
-func (h *Handlers) userGrant(req *wire.Request, app *directory.Application, user *directory.User, life int64) (*wire.Reply, error) {
-	grant, err := h.dir.IssueUser(req.Context(), app.Number, user, life)
+// codeGrant answers with the token that a code of authorize is: there is no other to
+// exchange it for (spec auth-and-tokens section 6.4).
+func (c *call) codeGrant(code string) (*wire.Reply, error) {
+	p, err := c.dir.TokenOf(c.req.Context(), code)
+	if err != nil {
+		if wire.Status(fault.CodeOf(err)) < 500 {
+			err = invalidGrant()
+		}
+		return nil, oauth(err)
+	}
+	grant := directory.Grant{Token: p.Token, ExpiresIn: c.dir.Remaining(p)}
+	switch {
+	case c.req.App == nil && p.IsAdmin():
+		admin, err := c.dir.Admin(c.req.Context(), p.ID.String())
+		if err != nil {
+			return nil, err
+		}
+		return c.adminToken(admin, grant)
+	case c.req.App != nil && p.Kind == auth.AppUser && p.App == c.req.App.ID:
+		user, err := c.dir.User(c.req.Context(), c.req.App.Number, p.ID.String())
+		if err != nil {
+			return nil, err
+		}
+		return tokenReply(grant).RawField("user", userOf(user)), nil
+	}
+	return nil, oauth(invalidGrant())
+}
+
+func (c *call) userGrant(app *directory.Application, user *directory.User, life int64) (*wire.Reply, error) {
+	grant, err := c.dir.IssueUser(c.req.Context(), app.Number, user, life)
 	if err != nil {
 		return nil, err
 	}
-	return tokenReply(grant).RawField("user", showUser(user)), nil
+	return tokenReply(grant).RawField("user", userOf(user)), nil
 }
 
 // userToken answers /{org}/{app}/users/{user}/token: a token of a user for who
 // may do everything. No user gets one, not even his own (A20).
-func (h *Handlers) userToken(req *wire.Request, who string) (*wire.Reply, error) {
-	if req.Method() != "GET" {
-		return nil, noMethod()
-	}
-	if !req.Access.Everything() {
-		if req.Principal.Kind == auth.AppUser {
+func (c *call) userToken() (*wire.Reply, error) {
+	if !c.req.Access.Everything() {
+		if c.req.Principal.Kind == auth.AppUser {
 			return nil, oauth(fault.New(fault.UnauthorizedClient, "App users cannot ask for tokens of users"))
 		}
-		return nil, req.Access.Check(0)
+		return nil, c.req.Access.Check(0)
 	}
-	app, err := h.dir.ApplicationByID(req.Context(), req.App.ID)
+	app, err := c.dir.ApplicationByID(c.req.Context(), c.req.App.ID)
 	if err != nil {
 		return nil, err
 	}
-	life, err := h.dir.Life(req.Query("ttl"), app)
+	life, err := c.dir.Life(c.req.Query("ttl"), app)
 	if err != nil {
 		return nil, err
 	}
-	user, err := h.dir.User(req.Context(), app.Number, who)
+	user, err := c.dir.User(c.req.Context(), app.Number, c.segment("who"))
 	if err != nil {
 		return nil, err
 	}
 	if err := directory.MayLogin(user.Activated, user.Disabled); err != nil {
 		return nil, oauth(err)
 	}
-	return h.userGrant(req, app, user, life)
-}
-
-// possession is a token that was presented to be revoked.
-type possession struct {
-	text  string
-	app   entity.AppID
-	token entity.Token
-	known bool
-}
-
-// presented reads the parameter token, if one token is to be revoked.
-func (h *Handlers) presented(req *wire.Request, one bool) (possession, error) {
-	var p possession
-	if !one {
-		return p, nil
-	}
-	a := args{req: req}
-	if p.text = a.get("token"); a.err != nil || p.text == "" {
-		return p, a.err
-	}
-	var err error
-	p.app, p.token, p.known, err = h.dir.Owner(req.Context(), p.text)
-	return p, err
-}
-
-func (p *possession) of(app entity.AppID, kind entity.PrincipalKind, id entity.ID) bool {
-	return p.known && p.app == app && p.token.Kind == kind && p.token.Principal == id
-}
-
-// checkRevocable refuses to revoke nothing, and a token of somebody else.
-func (p *possession) checkRevocable(app entity.AppID, kind entity.PrincipalKind, id entity.ID) error {
-	switch {
-	case p.text == "":
-		return bad("token is required")
-	case p.known && !p.of(app, kind, id):
-		return bad("the token is not one of this user")
-	}
-	return nil
-}
-
-// revokeUserTokens answers revoketoken and revoketokens of an app user.
-// Allowed: who has the permission, the user himself, and for one token
-// whoever presents it.
-func (h *Handlers) revokeUserTokens(req *wire.Request, who string, one bool) (*wire.Reply, error) {
-	if m := req.Method(); m != "PUT" && m != "POST" {
-		return nil, noMethod()
-	}
-	p := req.Principal
-	mine := p.Kind == auth.AppUser && p.App == req.App.ID
-	if strings.EqualFold(who, "me") && mine {
-		who = p.ID.String()
-	}
-	token, err := h.presented(req, one)
-	if err != nil {
-		return nil, err
-	}
-	user, err := h.dir.User(req.Context(), req.App.Number, who)
-	if err != nil && !fault.Is(err, fault.ServiceResourceNotFound) {
-		return nil, err
-	}
-	path := func(name string) []string { return []string{"users", name, strings.ToLower(req.Segments()[2])} }
-	spellings := [][]string{path(who)}
-	allowed := false
-	if user != nil {
-		id := user.Entity.ID
-		spellings = append(spellings, path(id.String()), path(user.Username))
-		allowed = (mine && p.ID == id) || token.of(req.App.Number, entity.PrincipalAppUser, id)
-	}
-	if !allowed {
-		if err := req.Access.Check(auth.OpOf(req.Method()), spellings...); err != nil {
-			return nil, err
-		}
-	}
-	if user == nil {
-		return nil, err
-	}
-	if !one {
-		if err := h.dir.RevokeUser(req.Context(), req.App.Number, user.Entity.ID); err != nil {
-			return nil, err
-		}
-		return wire.Management("revoked user tokens"), nil
-	}
-	if err := token.checkRevocable(req.App.Number, entity.PrincipalAppUser, user.Entity.ID); err != nil {
-		return nil, err
-	}
-	if err := h.dir.Revoke(req.Context(), token.text); err != nil {
-		return nil, err
-	}
-	return wire.Management("revoked user token"), nil
-}
-
-// revokeAdminTokens answers revoketoken and revoketokens of an admin user.
-func (h *Handlers) revokeAdminTokens(req *wire.Request, admin *directory.Admin, one bool) (*wire.Reply, error) {
-	if m := req.Method(); m != "PUT" && m != "POST" {
-		return nil, noMethod()
-	}
-	token, err := h.presented(req, one)
-	if err != nil {
-		return nil, err
-	}
-	if !token.of(entity.Management, entity.PrincipalAdmin, admin.ID) {
-		if err := selfOrSuperuser(req.Principal, admin); err != nil {
-			return nil, err
-		}
-	}
-	if !one {
-		err = h.dir.RevokeAdmin(req.Context(), admin.ID)
-	} else if err = token.checkRevocable(entity.Management, entity.PrincipalAdmin, admin.ID); err == nil {
-		err = h.dir.Revoke(req.Context(), token.text)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return wire.Management("revoked user tokens"), nil
+	return c.userGrant(app, user, life)
 }

@@ -20,6 +20,10 @@ const (
 	streamReply // of any length, never compressed
 )
 
+// maxKeptReply is how large a buffer of entities is kept for the next request: some
+// pages of a hundred. Those that nobody uses go with the garbage.
+const maxKeptReply = 256 << 10
+
 // Reply is what a handler answers. The status is 200 unless the kind says
 // otherwise.
 type Reply struct {
@@ -38,7 +42,10 @@ type Reply struct {
 	content  string // content type, or the location of a redirect
 	raw      []byte
 	stream   io.ReadCloser
+	headers  []header // of a raw reply or a redirect
 }
+
+type header struct{ name, value string }
 
 // Entities begins the envelope of an application request about the collection
 // with this canonical path, such as "/items".
@@ -131,6 +138,18 @@ func HTML(page string) *Reply { return Raw(200, "text/html; charset=utf-8", []by
 // Redirect sends the client elsewhere, with status 307.
 func Redirect(location string) *Reply {
 	return &Reply{kind: redirectReply, status: 307, content: location}
+}
+
+// Found sends the client elsewhere with status 302: with GET, and without the form
+// that it sent here.
+func Found(location string) *Reply {
+	return &Reply{kind: redirectReply, status: 302, content: location}
+}
+
+// Header adds a header to a raw reply or a redirect.
+func (p *Reply) Header(name, value string) *Reply {
+	p.headers = append(p.headers, header{name, value})
+	return p
 }
 
 // appendReply appends the JSON of an envelope.

@@ -61,8 +61,9 @@ type serveConfig struct {
 	SuperuserPassword string `koanf:"superuser-password"`
 	ClusterSecret     string `koanf:"cluster-secret"`
 
-	SecretKeyFile string   `koanf:"secret-key-file"`
-	secretKeys    [][]byte // what encrypts stored secrets, the newest first
+	Accounts      accountsConfig `koanf:",squash"`
+	SecretKeyFile string         `koanf:"secret-key-file"`
+	secretKeys    [][]byte       // what encrypts stored secrets, the newest first
 }
 
 // defaultSuperuser is the name of the superuser if none is configured.
@@ -103,7 +104,7 @@ func addServeFlags(fs *pflag.FlagSet) {
 
 // loadConfig merges file, environment and flags, and checks the result.
 func loadConfig(fs *pflag.FlagSet) (serveConfig, error) {
-	var cfg serveConfig
+	cfg := serveConfig{Accounts: defaultAccounts()}
 	k := koanf.New("\x00") // keys are flat
 	path, err := fs.GetString("config")
 	if err != nil {
@@ -112,7 +113,8 @@ func loadConfig(fs *pflag.FlagSet) (serveConfig, error) {
 	if path == "" {
 		path = os.Getenv(envPrefix + "CONFIG")
 	}
-	known := append([]string{"config"}, secretKeys...)
+	known, lists := cfg.Accounts.keys()
+	known, lists = append(append(known, "config"), secretKeys...), append(lists, "join", "trusted-proxies")
 	fs.VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
 	if path != "" {
 		if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
@@ -129,7 +131,7 @@ func loadConfig(fs *pflag.FlagSet) (serveConfig, error) {
 		if !slices.Contains(known, key) {
 			return "", nil
 		}
-		if key == "join" || key == "trusted-proxies" {
+		if slices.Contains(lists, key) {
 			return key, strings.FieldsFunc(value, func(r rune) bool { return r == ',' })
 		}
 		return key, value
@@ -206,6 +208,9 @@ func (c *serveConfig) check() error {
 		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 			return fmt.Errorf("--pprof-addr is %s, want a loopback address", c.PprofAddr)
 		}
+	}
+	if err := c.Accounts.check(c.BaseURL); err != nil {
+		return err
 	}
 	if _, err := c.proxies(); err != nil {
 		return err

@@ -58,7 +58,7 @@ var layers = map[string][]string{
 	"api/wire":        vocabulary("api/auth", "api/inflect"),
 	"api/directory":   front(),
 	"api":             front("api/..."),
-	"api/management":  front("api/directory"),
+	"api/management":  front("api/directory", "api/pages/..."),
 	"api/collections": front("api/directory"),
 	"api/tally":       front(),
 

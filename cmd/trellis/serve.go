@@ -27,6 +27,7 @@ import (
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/node"
 	"github.com/trellisdb/trellis/node/peer"
+	"github.com/trellisdb/trellis/node/tasks"
 	"github.com/trellisdb/trellis/query"
 	"github.com/trellisdb/trellis/query/cursor"
 )
@@ -102,8 +103,13 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 	}()
 
 	late := new(lateTasks)
+	sender, err := cfg.Accounts.mails(log)
+	if err != nil {
+		return err
+	}
 	nc := cfg.node(log, listener.Addr())
 	nc.Tasks.Kinds = append(nc.Tasks.Kinds, late.kinds()...)
+	nc.Tasks.Kinds = append(nc.Tasks.Kinds, tasks.Mail(deliverer{sender, late, log.With("part", "mail")}))
 	n, err := node.Start(ctx, nc)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -200,6 +206,7 @@ func (c *serveConfig) secured(plain net.Listener) (net.Listener, error) {
 func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.Node, late *lateTasks, requests *tally.Tally, log *slog.Logger) (string, error) {
 	dc := directory.DefaultConfig()
 	dc.SuperuserName = cfg.SuperuserName
+	cfg.Accounts.directory(&dc)
 	dc.Keys = cfg.secretKeys
 	dir, err := directory.Open(ctx, dc, n)
 	if err != nil {
@@ -210,13 +217,17 @@ func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.N
 	if err != nil {
 		return "", err
 	}
-	mc := management.DefaultConfig()
-	mc.PurgeAfter = cfg.PurgeAfter
-	manage := management.New(mc, n, dir)
 	qc := query.DefaultConfig()
 	qc.CursorKey = cursor.Key(auth.DeriveKey(n.Cluster().Key, "cursor"))
 	queries := query.New(qc)
-	data := collections.New(n, dir, queries).WithCounters(collections.Counting{Requests: requests, ZeroAdds: !cfg.ZeroResets})
+	manage, err := manager(&cfg, n, dir, queries, log)
+	if err == nil {
+		err = manage.Prepare(ctx)
+	}
+	if err != nil {
+		return "", err
+	}
+	data := collections.New(n, dir, queries, manage).WithCounters(collections.Counting{Requests: requests, ZeroAdds: !cfg.ZeroResets})
 	metrics := newMetrics(n, queries, server.Stats, requests.Stats)
 	parts := api.Parts{
 		Authenticate: manage.Authenticate,
@@ -236,6 +247,33 @@ func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.N
 		parts.Elsewhere, parts.Here, parts.Dial = n.Elsewhere, n.Here, n.DialAPI
 	}
 	return generated, server.Install(parts)
+}
+
+// manager makes the handlers of the management API.
+func manager(cfg *serveConfig, n *node.Node, dir *directory.Directory, queries *query.Engine, log *slog.Logger) (*management.Handlers, error) {
+	mc := management.DefaultConfig()
+	mc.PurgeAfter = cfg.PurgeAfter
+	if err := cfg.Accounts.management(&mc); err != nil {
+		return nil, err
+	}
+	site, err := cfg.Accounts.pages(auth.DeriveKey(n.Cluster().Key, "form"))
+	if err != nil {
+		return nil, err
+	}
+	services, err := cfg.Accounts.services(log)
+	if err != nil {
+		return nil, err
+	}
+	return management.New(mc, management.Parts{
+		Cluster: n, Directory: dir, Engine: queries, Mailer: mailer{dir}, Pages: site, Services: services, Log: log,
+		Provision: func(ctx context.Context) error {
+			if cfg.SuperuserPassword == "" {
+				return nil // it was made at the first start
+			}
+			_, err := dir.EnsureSuperuser(ctx, cfg.SuperuserName+"@localhost", cfg.SuperuserPassword)
+			return err
+		},
+	}), nil
 }
 
 // greet says where the API is and how to sign in.

@@ -124,8 +124,11 @@ func (c *client) get(ctx context.Context, from *url.URL, bearer string, limit in
 		return nil, unavailable(fmt.Errorf("it answers %d", resp.StatusCode))
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(limit)+1))
-	if err == nil && len(body) > limit {
+	switch {
+	case err == nil && len(body) > limit:
 		err = errTooLong
+	case err == nil: // a server that sees a request cancelled may end its answer early
+		err = ctx.Err()
 	}
 	if err != nil {
 		return nil, unavailable(withoutURL(err, secrets...))

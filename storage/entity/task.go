@@ -34,7 +34,8 @@ const (
 	MaxTaskError = 1 << 10
 )
 
-// Kinds of task that commands record by themselves, and those of every partition.
+// Kinds of task that commands record by themselves, those of every partition, and those
+// that requests have recorded.
 const (
 	TaskPurgeApplication = "purge-application"
 	TaskExpireTokens     = "expire-tokens"
@@ -42,6 +43,7 @@ const (
 	TaskDropEdges        = "drop-edges"
 	TaskReindex          = "reindex"
 	TaskClear            = "clear-collection"
+	TaskMail             = "mail"
 )
 
 // Priority orders what is due: smaller ones go first.
