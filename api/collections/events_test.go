@@ -324,16 +324,8 @@ func TestEventsStay(t *testing.T) {
 
 // TestEventsTakePermissions: as any collection; who may not is not told what there is.
 func TestEventsTakePermissions(t *testing.T) {
-	r := newRest(t)
-	r.token = r.Admin
-	id := fmt.Sprint(r.ok("POST", "/events", `{"timestamp":1,"counters":{"a":1}}`).Entity()["uuid"])
-	made, err := r.Do("POST", "/management/orgs/acme/apps", r.Admin, `{"name":"closed"}`)
-	if err != nil || made.Status != 200 {
-		t.Fatal(err, made.Body)
-	}
-	guest := &rest{T: t, Server: r.Server}
-	guest.Server.App = "/acme/closed"
-	defer func() { guest.Server.App = "/acme/sandbox" }()
+	guest, admin := closed(t)
+	id := fmt.Sprint(admin.ok("POST", "/events", `{"timestamp":1,"counters":{"a":1}}`).Entity()["uuid"])
 	for _, path := range []string{"/events", "/events/" + id, "/events/x", "/counters", "/counters?counter=a", "/counters/a"} {
 		for _, method := range []string{"GET", "POST", "PUT", "DELETE"} {
 			body := ""
@@ -343,4 +335,11 @@ func TestEventsTakePermissions(t *testing.T) {
 			guest.fails(method, path, body, 401, "unauthorized")
 		}
 	}
+	admin.ok("POST", "/roles/guest/permissions", `{"permission":"post:/events"}`)
+	guest.ok("POST", "/events", `{"timestamp":1,"counters":{"a":1}}`)
+	guest.fails("GET", "/events", "", 401, "unauthorized")
+	guest.fails("PUT", "/events/"+id, `{"counters":{"a":1}}`, 401, "unauthorized")
+	guest.fails("GET", "/counters?counter=a", "", 401, "unauthorized")
+	admin.ok("POST", "/roles/guest/permissions", `{"permission":"get:/counters"}`)
+	guest.wantCounter("counter=a", "1=2")
 }
