@@ -18,6 +18,10 @@ import (
 	"github.com/trellisdb/trellis/storage/fault"
 )
 
+// writeBuffer is how many bytes of a reply are written at once: most replies, so that
+// they take one system call and one packet or two.
+const writeBuffer = 16 << 10
+
 // Server answers HTTP requests. Make one with New; it is safe for concurrent
 // use.
 type Server struct {
@@ -77,6 +81,7 @@ func NewStarting(cfg Config, log *slog.Logger) (*Server, error) {
 		ConnState:                    s.connState,
 		Concurrency:                  cfg.Connections + 64, // the listener counts first, and answers in JSON
 		ReadBufferSize:               cfg.HeaderBytes,
+		WriteBufferSize:              writeBuffer,
 		ReadTimeout:                  cfg.HeadTimeout,
 		WriteTimeout:                 cfg.WriteTimeout,
 		IdleTimeout:                  cfg.IdleTimeout,

@@ -18,9 +18,9 @@ func (s *search) firstRank() (uint64, bool) {
 }
 
 // scanInOrder emits the entities that match as they are stored, from a rank on. If it has
-// not come to an end after so many tries, it returns where to go on. Without a lens all
-// match.
-func (s *search) scanInOrder(l *lens, from uint64, tries int) (next uint64, done bool) {
+// not come to an end when the attempt is over, it returns where to go on. Without a lens
+// all match.
+func (s *search) scanInOrder(l *lens, from uint64, a attempt) (next uint64, done bool) {
 	c := s.req.From.ID
 	all := s.scan(keys.EntityRange(s.view.Partition(), s.req.App, c))
 	defer s.explain(func() *Plan { return s.step(all, l != nil) })
@@ -30,7 +30,7 @@ func (s *search) scanInOrder(l *lens, from uint64, tries int) (next uint64, done
 	distance := int64(NoDistance)
 	for ok := s.seekRank(all, c, from); ok; ok = s.stepRank(all) {
 		_, seq, _ := keys.DecodeEntity(all.key())
-		if tries--; tries < 0 {
+		if a.over(len(s.rows)) {
 			return s.order.rank(seq), false
 		}
 		e, ok := s.decode(all.value(), seq)

@@ -41,6 +41,7 @@ func (s *search) decode(raw []byte, seq entity.Seq) (entity.Entity, bool) {
 // it must be there.
 func (s *search) emitItems(items []item) {
 	size := firstFetch
+	s.rows = slices.Grow(s.rows, min(len(items), max(s.req.Limit-len(s.rows), 0)))
 	for len(items) > 0 && s.err == nil {
 		n := min(size, len(items))
 		if !s.emitSome(items[:n]) {
@@ -57,7 +58,9 @@ func (s *search) emitItems(items []item) {
 func (s *search) emitSome(items []item) bool {
 	room := max(s.req.Limit-len(s.rows), 0)
 	more := len(items) > room
-	fetched := make([]Row, min(len(items), room))
+	had, n := len(s.rows), min(len(items), room)
+	s.rows = slices.Grow(s.rows, n)
+	fetched := s.rows[had : had+n] // where they stay
 	order := make([]int, len(fetched))
 	for i := range order {
 		order[i] = i
@@ -75,7 +78,7 @@ func (s *search) emitSome(items []item) bool {
 			more = true
 			break
 		}
-		s.rows = append(s.rows, fetched[i])
+		s.rows = s.rows[:had+i+1]
 		s.bytes += len(fetched[i].Entity.JSON)
 	}
 	s.more = more && len(s.rows) > 0

@@ -51,7 +51,7 @@ func (s *search) collection() {
 	if s.order.plain() && condition == nil && !s.order.explicit {
 		from, ok := s.firstRank()
 		if ok {
-			s.scanInOrder(nil, from, unlimited)
+			s.scanInOrder(nil, from, attempt{most: unlimited})
 		}
 		return
 	}
@@ -99,9 +99,12 @@ func (p *planner) trial() int { return p.s.tune.trial + 4*p.s.req.Limit }
 // merge is what can be merged of a condition.
 type merge struct {
 	in, out []rows
-	exact   bool    // nothing need be filtered
+	exact   bool    // in and out prove all factors but those of late
 	late    []*term // factors that could be collected, if need be
 }
+
+// filter reports whether what is merged must be filtered.
+func (m *merge) filter() bool { return !m.exact || len(m.late) > 0 }
 
 // merge takes the factors apart.
 func (p *planner) merge() *merge {
@@ -119,8 +122,9 @@ func (p *planner) merge() *merge {
 			m.in, m.exact = append(m.in, found.rows()), m.exact && !found.loose
 			continue
 		}
-		m.exact = false
-		if f.kind != opaque {
+		if f.kind == opaque {
+			m.exact = false
+		} else {
 			m.late = append(m.late, f)
 		}
 	}
@@ -195,51 +199,72 @@ func (p *planner) inDefaultOrder() {
 	}
 	m := p.merge()
 	if len(m.late) == 0 {
-		p.take(m, from, unlimited)
+		p.take(m, from, attempt{most: unlimited})
 		return
 	}
 	// The filter and the sets take turns, each with more patience than before, so that
 	// neither costs much more than the one that is better.
-	tries, done := p.trial(), false
+	from, done := p.take(m, from, attempt{most: p.trial(), few: fewTries + s.req.Limit})
+	if done || s.err != nil {
+		return
+	}
 	p.bounds(func(bound int) bool {
-		if from, done = p.take(m, from, tries); done || s.err != nil {
+		if found, at := p.pickSmall(m.late, bound); found != nil {
+			m.in, m.exact = append(m.in, found.rows()), m.exact && !found.loose
+			m.late = slices.Delete(m.late, at, at+1)
 			return true
 		}
-		tries = bound / 4
-		found, at := p.pickSmall(m.late, bound)
-		if found == nil {
-			return false
+		if s.err == nil {
+			from, done = p.take(m, from, attempt{most: bound / 4})
 		}
-		m.in = append(m.in, found.rows())
-		m.late = slices.Delete(m.late, at, at+1)
-		return true
+		return done
 	})
 	if !done && s.err == nil {
-		p.take(m, from, unlimited)
+		p.take(m, from, attempt{most: unlimited})
 	}
 }
 
-// take emits what matches from a rank on. If it has not come to an end after so many tries,
-// it returns where to go on.
-func (p *planner) take(m *merge, from uint64, tries int) (next uint64, done bool) {
+// fewTries is how many entities more than a page has are tried in any case.
+const fewTries = 16
+
+// attempt is how many entities a plan may try before another one is looked for.
+type attempt struct {
+	most int
+	few  int // after so many it is over if none of them matched: more would hardly be enough; 0: not so
+}
+
+// over notes that one more entity is to be tried, and reports whether it may not.
+func (a *attempt) over(matched int) bool {
+	if a.few > 0 {
+		if a.few--; a.few == 0 && matched == 0 {
+			return true
+		}
+	}
+	a.most--
+	return a.most < 0
+}
+
+// take emits what matches from a rank on. If it has not come to an end when the attempt is
+// over, it returns where to go on.
+func (p *planner) take(m *merge, from uint64, a attempt) (next uint64, done bool) {
 	s := p.s
 	if len(m.in) == 0 {
-		return s.scanInOrder(p.l, from, tries)
+		return s.scanInOrder(p.l, from, a)
 	}
 	var r rows = &intersection{in: m.in, out: m.out}
 	if len(m.in) == 1 && len(m.out) == 0 {
 		r = m.in[0]
 	}
-	defer s.explain(func() *Plan { return filtered(r.explain(), !m.exact) })
+	defer s.explain(func() *Plan { return filtered(r.explain(), m.filter()) })
 	if s.req.Limit == 0 {
 		return 0, true
 	}
-	if m.exact {
+	if !m.filter() {
 		p.takeExact(r, from)
 		return 0, true
 	}
 	for at, ok := r.seek(from); ok; at, ok = r.seek(at + 1) {
-		if tries--; tries < 0 {
+		if a.over(len(s.rows)) {
 			return at, false
 		}
 		e, ok := s.fetch(entity.End{Collection: s.req.From.ID, Seq: s.order.seq(at)})

@@ -15,7 +15,8 @@ type rows interface {
 	explain() *Plan
 }
 
-// nextBeforeSeek is how many steps a stream takes towards a place before it jumps there.
+// nextBeforeSeek is how many steps a stream takes towards a place before it jumps there,
+// if the place is likely to be so near.
 const nextBeforeSeek = 3
 
 // stream yields the entities of keys that begin alike and end with a number: a run of
@@ -28,6 +29,7 @@ type stream struct {
 	prefix []byte
 	key    []byte
 	at     uint64
+	gap    float64 // ranks from one key to the next, on average of late; 0: not known
 	state  streamState
 }
 
@@ -56,10 +58,12 @@ func (r *stream) seek(rank uint64) (uint64, bool) {
 	if r.state == unread {
 		r.scan = r.s.scan(r.prefix, keys.Successor(r.prefix))
 	}
-	for n := 0; r.state == standing && n < nextBeforeSeek; n++ {
+	for n := 0; r.state == standing && n < nextBeforeSeek && r.near(rank); n++ {
+		before := r.at
 		if !r.moved(r.s.stepRank(r.scan)) {
 			return 0, false
 		}
+		r.learn(float64(r.at - before))
 		if r.at >= rank {
 			return r.at, true
 		}
@@ -76,6 +80,19 @@ func (r *stream) seek(rank uint64) (uint64, bool) {
 	r.key = binary.BigEndian.AppendUint64(r.key, ^rank)
 	next := keys.Successor(r.key)
 	return r.at, r.moved(r.scan.seekBefore(next)) && r.at >= rank
+}
+
+// near reports whether a few steps may lead to a rank.
+func (r *stream) near(rank uint64) bool {
+	return r.gap == 0 || float64(rank-r.at) <= nextBeforeSeek*r.gap
+}
+
+// learn notes how far a step has led.
+func (r *stream) learn(gap float64) {
+	if r.gap == 0 {
+		r.gap = gap
+	}
+	r.gap += (gap - r.gap) / 4
 }
 
 func (r *stream) moved(ok bool) bool {
@@ -112,33 +129,59 @@ func (l *list) seek(rank uint64) (uint64, bool) {
 }
 
 // intersection yields what all of several rows have and none of others.
+//
+// Whichever of the rows has passed over a rank says where the others go on, the first of
+// them first. Those that pass over most come first, so that the others are asked little.
 type intersection struct {
 	in  []rows
 	out []rows
+
+	asked []asked // of in
 }
 
+// asked is what rows have answered.
+type asked struct{ times, passed float64 }
+
+// sparser reports whether rows have passed over more ranks a time than others.
+func (a asked) sparser(b asked) bool { return a.passed*b.times > b.passed*a.times }
+
 func (a *intersection) seek(rank uint64) (uint64, bool) {
+	if len(a.asked) != len(a.in) {
+		a.asked = make([]asked, len(a.in))
+	}
 	for {
-		agreed := true
-		for _, r := range a.in {
-			at, ok := r.seek(rank)
-			if !ok {
-				return 0, false
-			}
-			if at > rank {
-				rank, agreed = at, false
-			}
+		at, ok := a.agree(rank)
+		if !ok || !a.excluded(at) {
+			return at, ok
 		}
-		if !agreed && len(a.in) > 1 {
-			continue
-		}
-		if !a.excluded(rank) {
-			return rank, true
-		}
-		if rank++; rank == 0 {
+		if rank = at + 1; rank == 0 {
 			return 0, false
 		}
 	}
+}
+
+// agree returns the first rank from one on that all rows have.
+func (a *intersection) agree(rank uint64) (uint64, bool) {
+	for i := 0; i < len(a.in); i++ {
+		at, ok := a.in[i].seek(rank)
+		if !ok {
+			return 0, false
+		}
+		a.asked[i].times++
+		if at == rank {
+			continue
+		}
+		a.asked[i].passed += float64(at - rank)
+		if rank = at; i == 0 {
+			continue
+		}
+		if a.asked[i].sparser(a.asked[i-1]) {
+			a.in[i], a.in[i-1] = a.in[i-1], a.in[i]
+			a.asked[i], a.asked[i-1] = a.asked[i-1], a.asked[i]
+		}
+		i = -1
+	}
+	return rank, true
 }
 
 func (a *intersection) excluded(rank uint64) bool {

@@ -13,7 +13,7 @@ import (
 )
 
 // credentialKinds are the kinds there are.
-var credentialKinds = [...]byte{entity.CredentialPassword, entity.CredentialSecret, entity.CredentialPin, entity.CredentialHistory}
+var credentialKinds = [...]byte{entity.CredentialPassword, entity.CredentialSecret, entity.CredentialPin, entity.CredentialHistory, entity.CredentialIdentity}
 
 func credentialKind(kind byte) error {
 	if !slices.Contains(credentialKinds[:], kind) {

@@ -115,8 +115,9 @@ func (m *Machine) seedRoles(cmd *command.Command, op *command.SeedRoles) (result
 	if err != nil {
 		return result{}, err
 	}
-	res.Errors = nil // roles that exist already
-	if c, err = m.open(cmd.App, op.Rules.Collection, op.Rules.Unique); err != nil { // it is founded now
+	// What it could not create exists already.
+	res.Errors = nil
+	if c, err = m.open(cmd.App, op.Rules.Collection, op.Rules.Unique); err != nil {
 		return result{}, err
 	}
 	for i := range op.Roles {

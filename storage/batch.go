@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/maphash"
-	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -32,8 +31,8 @@ type Batch struct {
 	runs   [][]uint32 // positions in ops, each run in order of the keys; of Scan
 	sorted int        // ops that are in runs
 
-	order   []uint32 // scratch of Commit
-	scratch []byte   // of Merge
+	order   []sortable // scratch of Commit
+	scratch []byte     // of Merge
 	wire    *pebble.Batch
 }
 
@@ -222,14 +221,10 @@ func (b *Batch) grow() {
 // known what a restart would find: the caller halts. The batch is empty only
 // after Reset.
 func (b *Batch) Commit() error {
-	b.order = b.order[:0]
-	for n := range b.ops {
-		b.order = append(b.order, uint32(n))
-	}
-	slices.SortFunc(b.order, b.compare)
-	if b.wire == nil {
-		b.wire = b.state.db.NewBatchWithSize(len(b.arena) + 16*len(b.ops) + 64)
-	}
+	b.arrange()
+	// Always a new one, whose memory is what it takes: one that was committed may belong
+	// to the memtable queue, and one that is reset may forget its size.
+	b.wire = b.state.db.NewBatchWithSize(len(b.arena) + 16*len(b.ops) + 64)
 	err := b.encode()
 	if err == nil {
 		part := b.state.part(b.p)
@@ -241,21 +236,19 @@ func (b *Batch) Commit() error {
 	if err != nil {
 		return fmt.Errorf("partition %d: commit: %w", b.p, corrupt(err))
 	}
-	// A batch that was committed may belong to the memtable queue: take a new one.
 	err = b.wire.Close()
 	b.wire = nil
 	return err
 }
 
 func (b *Batch) encode() error {
-	b.wire.Reset()
 	for _, r := range b.ranges {
 		if err := b.wire.DeleteRange(r[0], r[1], nil); err != nil {
 			return err
 		}
 	}
-	for _, n := range b.order {
-		op := &b.ops[n]
+	for i := range b.order {
+		op := &b.ops[b.order[i].op]
 		if op.deleted {
 			d := b.wire.DeleteDeferred(int(op.keyEnd - op.key))
 			copy(d.Key, b.keyOf(op))

@@ -25,7 +25,8 @@ const fullDiskPause = 200 * time.Millisecond
 //   - FormatMajorVersion newest: the default is the oldest. Columnar blocks save
 //     a tenth of the disk, and the WAL tells a torn tail from damage.
 //   - balanced compression, blocks of 8 KiB, bloom filters of 10 bits a key:
-//     entities of a few hundred bytes are read one by one and in pages.
+//     entities of a few hundred bytes are read one by one and in pages. The last
+//     level has no filters: Pebble does not look at them there.
 //   - L0CompactionThreshold 4: reads meet few overlapping tables.
 //   - two compactions at a time at most: a node may have but two cores.
 //   - one block cache for both databases.
@@ -53,6 +54,7 @@ func (s *Store) options(part string, memtable uint64, exists bool) *pebble.Optio
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		opts.Levels[i].FilterType = pebble.TableFilter
 	}
+	opts.Levels[len(opts.Levels)-1].FilterPolicy = pebble.NoFilterPolicy
 	return opts
 }
 

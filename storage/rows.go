@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"hash/maphash"
+	"math/rand/v2"
 	"sync"
 
 	"github.com/trellisdb/trellis/storage/keys"
@@ -16,6 +17,11 @@ const maxRow = 8 << 10
 
 // rowOverhead is about what an entry costs besides key and value.
 const rowOverhead = 96
+
+// admission is how many rows are seen for one that takes the place of others. What
+// is read again and again comes in soon; a walk over cold rows changes little, and
+// costs little.
+const admission = 4
 
 // rowCache keeps values of single keys as they are committed now, so that what
 // is read again and again needs no search in Pebble.
@@ -33,55 +39,71 @@ type rowCache struct {
 
 type rowShard struct {
 	mu    sync.RWMutex
-	rows  map[string][]byte
+	rows  map[string]row
 	bytes int
+}
+
+// row is the value of a key, or that it has none.
+type row struct {
+	value  []byte
+	absent bool
 }
 
 func newRowCache(size int64) *rowCache {
 	c := &rowCache{seed: maphash.MakeSeed(), max: int(size / rowShards)}
 	for i := range c.shards {
-		c.shards[i].rows = make(map[string][]byte)
+		c.shards[i].rows = make(map[string]row)
 	}
 	return c
 }
 
 // cached reports whether a key is of a kind that is kept: entities and the
-// entries that lead to them.
+// entries that lead to them, and what every query asks of a collection.
 func cached(key []byte) bool {
-	if len(key) < 9 {
+	if !ofApplication(key) {
 		return false
 	}
 	switch key[8] {
-	case keys.KindEntity, keys.KindID, keys.KindUnique:
-		return key[4]|key[5]|key[6]|key[7] != 0 // else meta of the partition
+	case keys.KindEntity, keys.KindID, keys.KindUnique, keys.KindCollection, keys.KindProperty, keys.KindSettings:
+		return true
 	}
 	return false
+}
+
+// absenceCached reports whether a key is of a kind that is also kept when it is not
+// there: most collections have no settings.
+func absenceCached(key []byte) bool { return ofApplication(key) && key[8] == keys.KindSettings }
+
+// ofApplication reports whether a key is one of an application's; others are meta of
+// the partition.
+func ofApplication(key []byte) bool {
+	return len(key) >= 9 && key[4]|key[5]|key[6]|key[7] != 0
 }
 
 func (c *rowCache) shard(key []byte) *rowShard {
 	return &c.shards[maphash.Bytes(c.seed, key)%rowShards]
 }
 
-// get appends the row of key to dst.
-func (c *rowCache) get(dst, key []byte) ([]byte, bool) {
+// get appends the value of key to dst, if it has one, and reports whether that is known.
+func (c *rowCache) get(dst, key []byte) (_ []byte, found, known bool) {
 	s := c.shard(key)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	value, ok := s.rows[string(key)]
-	return append(dst, value...), ok
+	r, known := s.rows[string(key)]
+	return append(dst, r.value...), known && !r.absent, known
 }
 
 // put keeps a row, if still holds at a moment when no commit can drop rows of
-// the shard. When the shard is full, some others go.
-func (c *rowCache) put(key, value []byte, still func() bool) {
-	size := len(key) + len(value) + rowOverhead
-	if len(value) > maxRow || size > c.max {
+// the shard. When the shard is full, some others go, or it is not kept.
+func (c *rowCache) put(key []byte, r row, still func() bool) {
+	size := len(key) + len(r.value) + rowOverhead
+	if len(r.value) > maxRow || size > c.max {
 		return
 	}
 	s := c.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !still() {
+	if s.bytes+size > c.max && rand.IntN(admission) > 0 || !still() {
 		return
 	}
 	s.drop(string(key))
@@ -91,13 +113,13 @@ func (c *rowCache) put(key, value []byte, still func() bool) {
 		}
 		s.drop(victim)
 	}
-	s.rows[string(key)] = bytes.Clone(value)
+	s.rows[string(key)] = row{value: bytes.Clone(r.value), absent: r.absent}
 	s.bytes += size
 }
 
 func (s *rowShard) drop(key string) {
-	if value, ok := s.rows[key]; ok {
-		s.bytes -= len(key) + len(value) + rowOverhead
+	if r, ok := s.rows[key]; ok {
+		s.bytes -= len(key) + len(r.value) + rowOverhead
 		delete(s.rows, key)
 	}
 }

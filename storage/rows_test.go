@@ -136,3 +136,47 @@ func TestRowsFollowDeletes(t *testing.T) {
 		t.Fatalf("after deleting the range: %v", got)
 	}
 }
+
+// That there is no row is remembered of settings only, and until there is one.
+func TestAbsentRowsFollowCommits(t *testing.T) {
+	const p, app = 2, 16
+	store := storagetest.Open(t, storagetest.NewDisk())
+	key := keys.AppendSettings(nil, p, app, 1)
+	lower, upper := keys.IndexRange(p, app, 1, keys.KindSettings)
+	show := func() (value string, found bool) {
+		for range 2 { // the second time from memory
+			view := store.State().View(p)
+			raw, ok, err := view.Get([]byte("before "), key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if value, found = string(raw), ok; view.Close() != nil {
+				t.Fatal("close")
+			}
+		}
+		return value, found
+	}
+	for step, do := range []func(*storage.Batch){
+		func(b *storage.Batch) { b.Set(keys.AppendSettings(nil, p, app, 2), []byte("other")) },
+		func(b *storage.Batch) { b.Set(key, []byte("some")) },
+		func(b *storage.Batch) { b.Set(key, nil) }, // there, and empty
+		func(b *storage.Batch) { b.Delete(key) },
+		func(b *storage.Batch) { b.Set(key, []byte("again")) },
+		func(b *storage.Batch) { b.DeleteRange(lower, upper) },
+	} {
+		b := store.State().NewBatch(p)
+		do(b)
+		if err := b.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		want, there := "before ", step == 1 || step == 2 || step == 4
+		if step == 1 {
+			want += "some"
+		} else if step == 4 {
+			want += "again"
+		}
+		if value, found := show(); value != want || found != there {
+			t.Errorf("step %d: %q, %t, want %q, %t", step, value, found, want, there)
+		}
+	}
+}

@@ -55,14 +55,14 @@ func (v *View) Get(dst, key []byte) ([]byte, bool, error) {
 		return v.fetch(dst, key)
 	}
 	start := len(dst)
-	if dst, ok := v.state.rows.get(dst, key); ok && v.part.isCommitted(v.picture) {
-		return dst, true, nil
+	if dst, found, known := v.state.rows.get(dst, key); known && v.part.isCommitted(v.picture) {
+		return dst, found, nil
 	}
-	dst, ok, err := v.fetch(dst[:start], key)
-	if ok {
-		v.state.rows.put(key, dst[start:], func() bool { return v.part.isCommitted(v.picture) })
+	dst, found, err := v.fetch(dst[:start], key)
+	if err == nil && (found || absenceCached(key)) {
+		v.state.rows.put(key, row{dst[start:], !found}, func() bool { return v.part.isCommitted(v.picture) })
 	}
-	return dst, ok, err
+	return dst, found, err
 }
 
 // fetch is Get from Pebble.

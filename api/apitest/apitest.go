@@ -61,6 +61,7 @@ type Options struct {
 	Empty     bool                    // without the organisation and what goes with it
 	Purge     bool                    // what a deleted application holds goes at once
 
+	Services   []management.Service     // that vouch for people; nil: facebook, which nobody can ask
 	Management func(*management.Config) // changes the configuration; may be nil
 	// Challenge is asked before a mail is sent to whoever asks for it; nil: nothing is.
 	Challenge pages.Challenge
@@ -166,8 +167,11 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 	if err != nil {
 		return err
 	}
+	if opts.Services == nil {
+		opts.Services = []management.Service{{Name: "facebook", Parameter: "fb_access_token", Prefix: "fb_"}}
+	}
 	manage := management.New(mc, management.Parts{
-		Cluster: cluster, Directory: dir, Engine: engine, Mailer: mailer{dir}, Pages: site, Log: log,
+		Cluster: cluster, Directory: dir, Engine: engine, Mailer: mailer{dir}, Pages: site, Services: opts.Services, Log: log,
 		Provision: func(ctx context.Context) error {
 			_, err := dir.EnsureSuperuser(ctx, "root@example.test", SuperuserPassword)
 			return err

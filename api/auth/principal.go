@@ -131,7 +131,7 @@ func (p *Principal) Permissions(sets []*Set) Access {
 	a := Access{grants: sets}
 	if p.Kind == AppUser {
 		a.caller = Caller{Username: p.Username, ID: p.ID}
-		a.grants = append(sets[:len(sets):len(sets)], builtin)
+		a.grants = slices.Concat(sets, []*Set{builtin})
 	}
 	return a
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/trellisdb/trellis/api/apitest"
+	"github.com/trellisdb/trellis/api/auth"
+	"github.com/trellisdb/trellis/api/directory"
 )
 
 func open(tb testing.TB, dir string) *apitest.Server {
@@ -82,4 +84,57 @@ func skipResponse(r *bufio.Reader) error {
 	}
 	_, err = io.CopyN(io.Discard, r, int64(size))
 	return err
+}
+
+// BenchmarkRights is what a request costs whose caller has 100 roles of 50 permissions
+// each, of which the last grants: to find out what he may do, and to ask.
+func BenchmarkRights(b *testing.B) {
+	for _, roles := range []int{1, 100} {
+		b.Run(fmt.Sprintf("roles=%d", roles), func(b *testing.B) {
+			s := apitest.Start(b)
+			do := func(method, path, body string) {
+				b.Helper()
+				if a, err := s.Do(method, s.App+path, s.Admin, body); err != nil || a.Status != 200 {
+					b.Fatalf("%s %s: %v %s", method, path, err, a.Body)
+				}
+			}
+			do("DELETE", "/roles/default", "")
+			do("POST", "/users", `{"username":"ana","password":"sunny-day-1"}`)
+			for i := range roles {
+				var list []string
+				for j := range 50 {
+					list = append(list, fmt.Sprintf(`"get,put:/things%d-%d/*"`, i, j))
+				}
+				do("POST", "/users/ana/roles", fmt.Sprintf(`{"name":"r%d"}`, i))
+				do("POST", fmt.Sprintf("/roles/r%d/permissions", i), `{"permission":[`+strings.Join(list, ",")+`]}`)
+			}
+			do("POST", fmt.Sprintf("/roles/r%d/permissions", roles-1), `{"permission":"get:/items/*"}`)
+			ctx := b.Context()
+			dir, err := directory.Open(ctx, directory.DefaultConfig(), s.Node)
+			if err != nil {
+				b.Fatal(err)
+			}
+			app, err := dir.Application(ctx, "acme", "sandbox")
+			if err != nil {
+				b.Fatal(err)
+			}
+			a, err := s.Do("POST", s.App+"/token", "", `{"grant_type":"password","username":"ana","password":"sunny-day-1"}`)
+			if err != nil {
+				b.Fatal(err)
+			}
+			token := fmt.Sprint(a.Fields["access_token"])
+			p, err := dir.Authenticate(ctx, directory.Credentials{AccessToken: token})
+			if err != nil {
+				b.Fatal(err)
+			}
+			path := []string{"items", "hammer"}
+			b.ReportAllocs()
+			for b.Loop() {
+				access, err := dir.Access(ctx, p, &app.Application.Application, app.Number)
+				if err != nil || !access.May(auth.Get, path) {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"path"
 	"slices"
 	"testing"
 	"time"
@@ -20,10 +21,7 @@ func TestAccessIsTheUnion(t *testing.T) {
 	exists := map[string]bool{"/users/ana": true, "/users/bo": true}
 	callers := map[string]*rest{"/users/ana": s.ana, "/users/bo": s.bo}
 	s.admin.ok("DELETE", "/roles/tested", "")
-	owners := []string{"/users/ana", "/users/bo"}
-	for _, o := range []string{"/groups/g1", "/groups/g2", "/roles/r1", "/roles/r2", "/roles/default"} {
-		owners = append(owners, o)
-	}
+	owners := []string{"/users/ana", "/users/bo", "/groups/g1", "/groups/g2", "/roles/r1", "/roles/r2", "/roles/default"}
 	pick := func(list ...string) string { return list[rng.IntN(len(list))] }
 	// does makes a request as administrator, and reports whether it succeeded.
 	does := func(method, path, body string) bool { return s.admin.do(method, path, body).Status == 200 }
@@ -48,8 +46,8 @@ func TestAccessIsTheUnion(t *testing.T) {
 				return ""
 			}
 			if !exists[owner] {
-				body := map[byte]string{'g': `{"path":"%s"}`, 'r': `{"name":"%s"}`}[owner[1]]
-				exists[owner] = does("POST", owner[:len("/roles")+map[byte]int{'g': 1}[owner[1]]], fmt.Sprintf(body, owner[len("/roles/")+map[byte]int{'g': 1}[owner[1]]:]))
+				collection, name := path.Split(owner)
+				exists[owner] = does("POST", collection, fmt.Sprintf(`{"path":"%s","name":"%[1]s"}`, name))
 				return "create " + owner
 			}
 			does("DELETE", owner, "")

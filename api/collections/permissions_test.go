@@ -167,6 +167,8 @@ func TestNobodyRaisesHimself(t *testing.T) {
 		"POST /users/me/likes/groups/bosses/users", "DELETE /users/me/likes/groups/bosses/users?ql=", "PUT /users/me/likes/groups/bosses/users?ql=",
 		"PUT /users/me/likes/roles/admin", "PUT /users/me/likes/users/bo", "PUT /users/me/likes/"+s.boID, "PUT /users/me/likes/groups?ql=",
 	)
+	// What is only read needs the permission for its path alone.
+	s.may("GET /users/me/likes/users/ana/permissions", "GET /users/me/likes/groups/bosses/roles", "GET /users/me/likes/roles/tested/users")
 	// Of himself he may change through a path what he may change directly.
 	if a := s.ana.ok("PUT", "/users/me/likes/users/me", `{"city":"Lugo"}`); a.Entity()["city"] != "Lugo" {
 		t.Errorf("%s", a.Body)

@@ -261,9 +261,15 @@ func TestAccess(t *testing.T) {
 		guest.fails(method, path, "", 401, "unauthorized")
 	}
 	// What links in mails lead to is open to everybody.
-	guest.fails("GET", "/users/ana/activate?token=t", "", 400, "illegal_argument")
-	guest.fails("GET", "/user/ana/confirm", "", 400, "illegal_argument")
-	guest.fails("GET", "/users/none/reactivate", "", 404, "service_resource_not_found")
+	for request, want := range map[string]string{
+		"GET /users/resetpw": "200 ", "POST /users/resetpw": "400 illegal_argument", "GET /users/ana/resetpw?token=t": "200 ", "POST /user/ana/resetpw": "200 ",
+		"GET /users/ana/activate?token=t": "400 illegal_argument", "GET /users/ana/confirm": "400 illegal_argument", "GET /users/none/reactivate": "404 service_resource_not_found",
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		if a := guest.do(method, path, ""); fmt.Sprint(a.Status, " ", a.Code()) != want {
+			t.Errorf("%s: %d %s, want %s", request, a.Status, a.Body, want)
+		}
+	}
 	guest.fails("DELETE", "", "", 405, "unsupported_rest_operation")
 	guest.fails("GET", "/users/me", "", 404, "service_resource_not_found")
 	ana := r.as(r.login("/acme/shop", "ana", "sunny-day"))

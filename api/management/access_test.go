@@ -20,6 +20,7 @@ const (
 	nowhere = "404 not_found"
 	method  = "405 not_allowed"
 	grant   = "400 invalid_grant"
+	social  = "400 invalid_request"
 )
 
 // caller of the matrix, in the order of its columns.
@@ -43,6 +44,11 @@ func super(s string) []string     { return []string{no, no, no, no, no, no, s, n
 func self(s string) []string      { return []string{no, no, no, no, s, no, s, no, no, no, revoked} }
 func data(guest, user, foreign string) []string {
 	return []string{guest, user, yes, yes, yes, no, yes, no, no, foreign, revoked}
+}
+
+// vouching is for sign-in with another service, without a token.
+func vouching(guest string) []string {
+	return []string{guest, social, social, social, social, no, social, no, no, no, revoked}
 }
 
 // ofToken is for token endpoints without a grant: who is signed in as an admin user gets
@@ -205,6 +211,10 @@ func (w *world) matrix() []row {
 		{"POST", "/acme/shop/token", json, everybody(grant)},
 		{"GET", "/acme/shop/authorize", nil, everybody("400")},
 		{"POST", "/acme/shop/authorize", nil, everybody("400")},
+		{"GET", "/acme/shop/auth/facebook", nil, vouching(no)},
+		{"POST", "/acme/shop/auth/Facebook", json, vouching(no)},
+		{"GET", "/acme/sandbox/auth/facebook", nil, []string{social, no, no, social, social, no, social, no, no, no, revoked}},
+		{"GET", "/acme/shop/auth/nobody", nil, []string{no, nowhere, nowhere, nowhere, nowhere, no, nowhere, no, no, no, revoked}},
 		{"GET", "/acme/shop/credentials", nil, data(no, no, no)},
 		{"POST", "/acme/shop/credentials", nil, data(no, no, no)},
 		{"GET", "/acme/sandbox/credentials", nil, []string{no, no, no, yes, yes, no, yes, no, no, no, revoked}},

@@ -104,6 +104,10 @@ func (c *call) allow() error {
 		if p.Kind != auth.Superuser {
 			return noSystemAccess()
 		}
+	case Permitted:
+		if err := c.req.Access.Check(auth.OpOf(c.req.Method()), c.req.Segments()); err != nil {
+			return err
+		}
 	case Administrators:
 		if !c.req.Access.Everything() {
 			return fault.New(fault.Unauthorized, "Subject does not have permission to access this resource")

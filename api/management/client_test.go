@@ -23,7 +23,7 @@ func begin(t *testing.T, dir string, configure func(*directory.Config)) *world {
 	return beginWith(t, dir, apitest.Options{Directory: configure})
 }
 
-// beginWith is begin with options of its own.
+// beginWith is begin with options; the log and that nothing is there are its own.
 func beginWith(t *testing.T, dir string, opts apitest.Options) *world {
 	t.Helper()
 	w := &world{t: t, log: new(logged)}

@@ -114,6 +114,7 @@ type Parts struct {
 	Engine    *query.Engine // answers feeds
 	Mailer    Mailer
 	Pages     *pages.Site
+	Services  []Service // that vouch for people; may be empty
 	// Provision makes sure that the superuser is there; nil: that is nothing to do.
 	Provision func(context.Context) error
 	Log       *slog.Logger

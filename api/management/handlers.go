@@ -124,7 +124,7 @@ func (h *Handlers) Accounts(req *wire.Request) (*wire.Reply, error) {
 		return nil, err
 	}
 	s := req.Segments()
-	if len(s) > 1 { // in whichever spelling
+	if len(s) > 1 && !strings.EqualFold(s[0], "auth") { // in whichever spelling
 		s = append([]string{"users"}, s[1:]...)
 	}
 	return h.serve(applicationArea, req, s)

@@ -16,6 +16,7 @@ const (
 	Self                          // the admin user himself and the superuser (A11)
 	Superuser                     // A12
 	Administrators                // who may do everything in the application (A9)
+	Permitted                     // by the permissions for the path (A9)
 	Proven                        // depends on what the request proves besides: the route decides
 )
 
@@ -193,6 +194,8 @@ func accountRoutes() []Route {
 		{"POST", app + "/authorize", Public, 0, (*call).authorizeUser, nil},
 		{"GET", app + "/credentials", Administrators, 0, (*call).applicationKeys, nil},
 		{"POST", app + "/credentials", Administrators, changes, (*call).applicationKeys, nil},
+		{"GET", app + "/auth/{service}", Permitted, 0, (*call).social, nil},
+		{"POST", app + "/auth/{service}", Permitted, 0, (*call).social, nil},
 		{"GET", user + "/token", Proven, 0, (*call).userToken, nil},
 		{"PUT", user + "/revoketokens", Proven, changes, (*call).revokeUserTokens, nil},
 		{"POST", user + "/revoketokens", Proven, changes, (*call).revokeUserTokens, nil},

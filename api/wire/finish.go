@@ -72,8 +72,7 @@ func (r *Request) Finish(p *Reply, err error) (errorID entity.ID) {
 		}
 		b := r.openScript(buf.b[:0])
 		b = r.appendReply(b, p, r.elapsed())
-		buf.b = b
-		r.send(r.closeScript(b))
+		r.send(buf, r.closeScript(b))
 	}
 	return entity.ID{}
 }
@@ -100,8 +99,7 @@ func (r *Request) fail(buf *buffer, err error) entity.ID {
 	}
 	b := r.openScript(buf.b[:0])
 	b = appendProblem(b, &p, r.start.UnixMilli(), r.elapsed())
-	buf.b = b
-	r.send(r.closeScript(b))
+	r.send(buf, r.closeScript(b))
 	return p.id
 }
 
@@ -120,8 +118,10 @@ func (r *Request) closeScript(dst []byte) []byte {
 	return append(dst, ')')
 }
 
-// send hands the body over to fasthttp, which copies it.
-func (r *Request) send(b []byte) {
+// send hands the body, which was built in buf, over to fasthttp. It is not copied: buf
+// gets the memory of an earlier body for it.
+func (r *Request) send(buf *buffer, b []byte) {
+	buf.b = b
 	h := &r.fh.Response.Header
 	h.SetNoDefaultContentType(true)
 	if r.callback != "" {
@@ -138,7 +138,7 @@ func (r *Request) send(b []byte) {
 			return
 		}
 	}
-	r.fh.Response.SetBody(b)
+	buf.b = r.fh.Response.SwapBody(b)
 }
 
 // findCallback detects JSONP (spec envelope-and-errors section 7.3).

@@ -20,6 +20,10 @@ const (
 	streamReply // of any length, never compressed
 )
 
+// maxKeptReply is how large a buffer of entities is kept for the next request: some
+// pages of a hundred. Those that nobody uses go with the garbage.
+const maxKeptReply = 256 << 10
+
 // Reply is what a handler answers. The status is 200 unless the kind says
 // otherwise.
 type Reply struct {

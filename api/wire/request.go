@@ -108,7 +108,7 @@ func (r *Request) release() {
 	clear(segments)
 	clear(query)
 	*r = Request{segments: segments[:0], query: query[:0]}
-	if cap(entities) <= maxKept {
+	if cap(entities) <= maxKeptReply {
 		r.reply.entities = entities[:0]
 	}
 	requests.Put(r)

@@ -61,6 +61,14 @@ type accountsConfig struct {
 	SMTPPassword  string `koanf:"smtp-password"`
 	SMTPHello     string `koanf:"smtp-hello"`
 
+	FacebookURL       string   `koanf:"facebook-url"`
+	FacebookAppID     string   `koanf:"facebook-app-id"`
+	FacebookAppSecret string   `koanf:"facebook-app-secret"`
+	FoursquareURL     string   `koanf:"foursquare-url"`
+	PingURL           string   `koanf:"pingident-url"`
+	OIDCIssuer        string   `koanf:"oidc-issuer"`
+	OIDCClients       []string `koanf:"oidc-client-ids"`
+
 	RecaptchaPublic  string `koanf:"recaptcha-public-key"`
 	RecaptchaPrivate string `koanf:"recaptcha-private-key"`
 }

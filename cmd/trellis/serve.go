@@ -249,8 +249,12 @@ func manager(cfg *serveConfig, n *node.Node, dir *directory.Directory, queries *
 	if err != nil {
 		return nil, err
 	}
+	services, err := cfg.Accounts.services(log)
+	if err != nil {
+		return nil, err
+	}
 	return management.New(mc, management.Parts{
-		Cluster: n, Directory: dir, Engine: queries, Mailer: mailer{dir}, Pages: site, Log: log,
+		Cluster: n, Directory: dir, Engine: queries, Mailer: mailer{dir}, Pages: site, Services: services, Log: log,
 		Provision: func(ctx context.Context) error {
 			if cfg.SuperuserPassword == "" {
 				return nil // it was made at the first start

@@ -57,6 +57,7 @@ const (
 	CredentialSecret   byte = 2 // client secret of an organisation or application
 	CredentialPin      byte = 3 // sealed PIN of an app user
 	CredentialHistory  byte = 4 // hashes of former passwords of an admin user
+	CredentialIdentity byte = 5 // service and its id of a person it has vouched for
 )
 
 // Credential is a secret stored beside an entity and never shown with it.
