@@ -43,7 +43,8 @@ func (p Problem) String() string { return fmt.Sprintf("key %x: %s", p.Key, p.Wha
 
 // Check reads a whole partition and verifies that its parts agree: every entity
 // has exactly its index entries and every entry its entity, counters, statistics and
-// bitmaps count what is there, credentials have owners, the registry's links and
+// bitmaps count what is there, credentials have owners, the buckets of a counter come to
+// the same in every resolution, the registry's links and
 // routes lead to records and back, edges are listed at both ends, counted and marked,
 // and end where entities are or a task removes them, and every task has its place in
 // the queue and no other. An error says that reading was not possible; what is wrong
@@ -96,6 +97,7 @@ type checker struct {
 	gone        map[appEnd]struct{} // entities whose edges a task removes
 	run         edgeRun
 	nextEdge    entity.Seq // of the application of the last key
+	counted     counted
 	key, value  []byte
 	seed        maphash.Seed
 }
@@ -135,6 +137,7 @@ func (c *checker) walk(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.endSeries()
 	c.compareCounters()
 	return c.compareIndexes(ctx)
 }
@@ -154,6 +157,7 @@ func (c *checker) visit(k, v []byte) error {
 		return nil
 	}
 	if app != c.app {
+		c.endSeries()
 		c.app = app
 		c.report.Applications++
 		gone, err := storage.ReadGone(c.view, app)
@@ -203,6 +207,10 @@ func (c *checker) visit(k, v []byte) error {
 		return c.connected(k, v)
 	case keys.KindVerb:
 		return c.verbCount(k, v)
+	case keys.KindCounter:
+		return c.sum(k, v)
+	case keys.KindCounterName:
+		return c.counterName(k, v)
 	case keys.KindEdges:
 		if c.isEdgeCounter(k) {
 			return nil

@@ -222,6 +222,9 @@ func (m *Machine) write(d *draft, c *collection) error {
 			return err
 		}
 	}
+	if err := m.populate(c, 1); err != nil {
+		return err
+	}
 	c.next++
 	c.count++
 	m.names.change(c)
@@ -465,6 +468,9 @@ func (m *Machine) deleteEntity(cmd *command.Command, op *command.DeleteEntity) (
 // remove takes an entity and its index entries out of a collection.
 func (m *Machine) remove(c *collection, e *entity.Entity) error {
 	if err := m.recallEntries(c, e); err != nil {
+		return err
+	}
+	if err := m.populate(c, -1); err != nil {
 		return err
 	}
 	m.key = keys.AppendEntity(m.key[:0], c.Partition, c.App, c.ID, e.Seq)

@@ -32,12 +32,13 @@ func entryOf(index uint64, cmds ...command.Command) *raft.Log {
 
 // fixture is a machine on a state of its own, and the log it was given.
 type fixture struct {
-	t       testing.TB
-	state   *storage.State
-	machine *Machine
-	index   uint64
-	halted  error
-	inFull  bool // dump shows every key of an index
+	t        testing.TB
+	state    *storage.State
+	machine  *Machine
+	index    uint64
+	halted   error
+	inFull   bool // dump shows every key of an index
+	counting bool // dump shows counters
 }
 
 func newFixture(t testing.TB, p entity.Partition, dedup uint64) *fixture {

@@ -41,14 +41,16 @@ type Config struct {
 // calls ApplyBatch, Snapshot and Restore one at a time; Applied, WaitApplied
 // and Version may be called by anyone at any time.
 type Machine struct {
-	cfg    Config
-	log    *slog.Logger
-	batch  *storage.Batch
-	dead   bool   // Halt was called
-	last   uint64 // index of the entry being applied, or of the last one applied
-	window window
-	names  names
-	verbs  map[nameKey]entity.VerbID // of commands so far, as the dictionaries have them
+	cfg      Config
+	log      *slog.Logger
+	batch    *storage.Batch
+	dead     bool   // Halt was called
+	last     uint64 // index of the entry being applied, or of the last one applied
+	window   window
+	names    names
+	verbs    map[nameKey]entity.VerbID // of commands so far, as the dictionaries have them
+	counters counters
+	time     int64 // of the command being run, ms since the epoch
 	// maxApply is from how many bytes on a batch is committed before its last entry:
 	// what a command adds to the indexes can be many times as long as the command.
 	maxApply int
@@ -62,6 +64,7 @@ type Machine struct {
 	key       []byte
 	value     []byte
 	where     []entity.CollectionID
+	sums      []bucketSum
 	stored    []byte         // record of the entity a command changes
 	touched   []entity.AppID // applications whose principals or registry the batch changes
 	regranted []entity.AppID // applications whose permissions the batch changes
@@ -110,6 +113,7 @@ func (m *Machine) load() error {
 	}
 	m.names.reset()
 	m.verbs = nil
+	m.counters = counters{}
 	m.last = applied
 	m.applied.reach(applied)
 	return nil
@@ -177,6 +181,9 @@ func (m *Machine) ApplyBatch(entries []*raft.Log) []any {
 }
 
 func (m *Machine) commit() error {
+	if err := m.countPopulations(); err != nil {
+		return err
+	}
 	m.names.flush(m.batch)
 	m.window.flush(m.batch)
 	m.batch.SetApplied(m.last)
@@ -221,6 +228,7 @@ func (m *Machine) once(cmd *command.Command) (command.Outcome, error) {
 	if remembered && m.window.holds(cmd.Request) {
 		return m.recall(cmd)
 	}
+	m.time = cmd.Time
 	res, err := m.dispatch(cmd)
 	m.where = res.where // used again by the next command
 	if err != nil {
@@ -358,6 +366,12 @@ func (m *Machine) dispatch(cmd *command.Command) (result, error) {
 		return m.restoreApplication(cmd, &op)
 	case command.TouchToken:
 		return m.touchToken(cmd, &op)
+	case command.Count:
+		return m.countOnly(cmd, &op)
+	case command.CreateEvents:
+		return m.createEvents(cmd, &op)
+	case command.CountEvent:
+		return m.countEvent(cmd, &op)
 	}
 	return result{}, fmt.Errorf("no way to apply a %T", cmd.Op)
 }

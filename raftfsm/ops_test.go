@@ -26,6 +26,7 @@ func TestOperations(t *testing.T) {
 		}
 		f := newFixture(t, p, 64)
 		f.inFull = strings.HasSuffix(path, "indexes")
+		f.counting = strings.HasSuffix(path, "counters")
 		now := int64(1000)
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			now += 10
@@ -206,6 +207,23 @@ func parseOp(t *testing.T, d *datadriven.TestData) command.Op {
 			return command.ClearStep{Collection: rules.Collection, Seqs: seqs, Before: int64(num("before"))}
 		}
 		return command.ReindexStep{Collection: rules.Collection, Seqs: seqs}
+	case "count":
+		return command.Count{Tallies: parseTallies(t, lines)}
+	case "create-events":
+		op := command.CreateEvents{Create: command.CreateEntities{Rules: rules, Partial: d.HasArg("partial")}}
+		for _, line := range lines {
+			item, tally, _ := strings.Cut(line, " | ")
+			op.Create.Items = append(op.Create.Items, parseItem(t, item))
+			op.Tallies = append(op.Tallies, parseTallies(t, []string{tally})...)
+		}
+		return op
+	case "count-event":
+		op := command.CountEvent{Rules: rules, ID: id("id"), Tally: parseTallies(t, lines[:1])[0]}
+		if len(lines) > 1 {
+			item := parseItem(t, lines[1])
+			op.Create = &item
+		}
+		return op
 	case "term-start":
 		return command.TermStart{Term: 3, Node: "n1"}
 	}
@@ -308,6 +326,12 @@ func (f *fixture) dump() map[string]string {
 	all := map[string]string{}
 	for ok := it.First(); ok; ok = it.Next() {
 		if string(it.Key()) != string(keys.AppendApplied(nil, p)) {
+			if isCounter(it.Key()) {
+				if f.counting {
+					renderCounter(all, it.Key(), it.Value())
+				}
+				continue
+			}
 			k, value := render(it.Key(), it.Value())
 			if c, ok := indexOf(it.Key()); ok && !f.inFull {
 				k = fmt.Sprintf("%s%c c%d", k[:strings.IndexByte(k, '/')+1], it.Key()[8], c)

@@ -64,6 +64,12 @@ func (m *Machine) brought(op command.Op, id entity.ID, created bool, now []byte)
 				return op.Items[i].JSON, nil
 			}
 		}
+	case command.CreateEvents:
+		return m.brought(op.Create, id, created, now)
+	case command.CountEvent:
+		if created && op.Create != nil {
+			return op.Create.JSON, nil
+		}
 	case command.UpdateEntity:
 		if created && op.Create != nil {
 			return op.Create.JSON, nil

@@ -186,6 +186,7 @@ func (m *Machine) purgeApplication(cmd *command.Command) (result, error) {
 	}
 	m.names.forget(cmd.App)
 	m.forgetVerbs(cmd.App)
+	m.counters.forget(cmd.App)
 	m.batch.DeleteRange(keys.AppRange(m.cfg.Partition, cmd.App))
 	m.key = keys.AppendGone(m.key[:0], m.cfg.Partition, cmd.App)
 	m.batch.Set(m.key, nil)

@@ -117,8 +117,8 @@ func (b *Batch) stored(dst, key []byte) ([]byte, bool, error) {
 func (b *Batch) Set(key, value []byte) { b.put(key, value, false) }
 
 // Merge changes the value of key, which is one of AppendPresent, by a change of
-// AppendPresence, whether or not there is a value. Nothing is read for it. It copies
-// both. It panics on anything else.
+// AppendPresence, or that of a counter by AppendSum, whether or not there is a value.
+// Nothing is read for it. It copies both. It panics on anything else.
 func (b *Batch) Merge(key, change []byte) {
 	var value []byte
 	merge := true

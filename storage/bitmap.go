@@ -1,13 +1,9 @@
 package storage
 
 import (
-	"bytes"
 	"encoding/binary"
-	"fmt"
 	"io"
 	"math/bits"
-
-	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
@@ -190,59 +186,8 @@ func (c *change) append(dst []byte, whole bool) []byte {
 	return dst
 }
 
-// merged appends what a change makes of a stored value, or of an earlier change.
-// whole says that it is a value.
-func merged(dst, key, value, change []byte, whole bool) ([]byte, error) {
-	m, err := newMerge(key, change)
-	if err == nil && value != nil {
-		err = m.MergeOlder(value)
-	}
-	if err != nil {
-		return dst, err
-	}
-	return m.(*bitmapMerge).change.append(dst, whole), nil
-}
-
-// mergeBitmaps names the merge operator of the state DB, with its version. Pebble
-// writes the name into the directory and into each table, and opens them with no
-// other.
-const mergeBitmaps = "trellis.bitmap.1"
-
-// merger returns the merge operator. A directory made before there was one names
-// Pebble's default, which was never used, and goes on with that name.
-func (s *Store) merger(exists bool) (*pebble.Merger, error) {
-	m := &pebble.Merger{Name: mergeBitmaps, Merge: newMerge}
-	if !exists {
-		return m, nil
-	}
-	desc, err := pebble.Peek(s.path(stateName), s.fs)
-	if err != nil {
-		return nil, openError(err)
-	}
-	if desc.OptionsFilename == "" {
-		return m, nil
-	}
-	written, err := readFile(s.fs, desc.OptionsFilename, 1<<20)
-	if err != nil {
-		return nil, fmt.Errorf("read options of the state DB: %w", err)
-	}
-	if bytes.Contains(written, []byte("merger="+pebble.DefaultMerger.Name+"\n")) {
-		m.Name = pebble.DefaultMerger.Name
-	}
-	return m, nil
-}
-
 // bitmapMerge implements pebble.ValueMerger.
 type bitmapMerge struct{ change change }
-
-func newMerge(key, value []byte) (pebble.ValueMerger, error) {
-	kind, _, _, _, ok := keys.DecodeIndex(key)
-	m := &bitmapMerge{}
-	if !ok || kind != keys.KindPresent || !m.change.newer(value) {
-		return nil, fault.New(fault.Corrupt, "state DB: key %x: not a change of a bitmap", key)
-	}
-	return m, nil
-}
 
 func damagedBitmap() error { return fault.New(fault.Corrupt, "state DB: damaged bitmap") }
 

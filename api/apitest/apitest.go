@@ -26,6 +26,7 @@ import (
 	"github.com/trellisdb/trellis/api/directory"
 	"github.com/trellisdb/trellis/api/management"
 	"github.com/trellisdb/trellis/api/pages"
+	"github.com/trellisdb/trellis/api/tally"
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/node"
 	"github.com/trellisdb/trellis/node/tasks"
@@ -60,6 +61,7 @@ type Options struct {
 	API       func(*api.Config)       // likewise
 	Empty     bool                    // without the organisation and what goes with it
 	Purge     bool                    // what a deleted application holds goes at once
+	ZeroAdds  bool                    // 0 in an event resets nothing
 
 	Services   []management.Service     // that vouch for people; nil: facebook, which nobody can ask
 	Management func(*management.Config) // changes the configuration; may be nil
@@ -180,7 +182,16 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 	if err := manage.Prepare(ctx); err != nil {
 		return err
 	}
-	data := collections.New(cluster, dir, engine, manage)
+	requests, err := tally.Start(tally.DefaultConfig(), cluster, log)
+	if err != nil {
+		return err
+	}
+	s.onClose(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		return requests.Close(ctx)
+	})
+	data := collections.New(cluster, dir, engine, manage).WithCounters(collections.Counting{Requests: requests, ZeroAdds: opts.ZeroAdds})
 	ac := api.DefaultConfig()
 	if opts.API != nil {
 		opts.API(&ac)
@@ -194,7 +205,7 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 		Applications: manage.Applications,
 		System:       manage.System,
 		Accounts:     manage.Accounts,
-		Data:         data.Handle,
+		Data:         requests.Counting(data.Handle),
 		Healthy:      s.Node.Healthy,
 	}, log)
 	if err != nil {

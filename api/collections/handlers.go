@@ -67,6 +67,8 @@ type Handlers struct {
 	engine   *query.Engine
 	mails    Mails
 	types    typeCache
+	requests Requests
+	zeroAdds bool
 }
 
 // New makes handlers, which answer queries by an engine.
@@ -132,6 +134,9 @@ func (c *call) answer() (*wire.Reply, error) {
 	}
 	if err := c.authorize(); err != nil {
 		return nil, err
+	}
+	if c.typ.Collection == "counters" {
+		return c.counters()
 	}
 	if !c.typ.Offered {
 		return nil, notOffered(c.typ.Collection)
@@ -205,6 +210,9 @@ func (c *call) selection(item string) (every bool, own []param, err error) {
 
 // collection answers a request about the whole collection.
 func (c *call) collection(p *params) (*wire.Reply, error) {
+	if isEvents(c.typ) {
+		return c.events(p)
+	}
 	switch c.req.Method() {
 	case "GET":
 		return c.list(p)
@@ -224,6 +232,9 @@ func (c *call) collection(p *params) (*wire.Reply, error) {
 
 // item answers a request about one entity.
 func (c *call) item(segment string) (*wire.Reply, error) {
+	if isEvents(c.typ) {
+		return c.event(segment)
+	}
 	t, err := c.target(segment)
 	if err != nil {
 		return nil, err

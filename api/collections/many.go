@@ -70,6 +70,9 @@ func (c *call) updateMany(p *params) (*wire.Reply, error) {
 // patch reads the body of a PUT as what is to be merged, and names a unique property
 // that it sets.
 func (c *call) patch() (patch []byte, unique string, err error) {
+	if isEvents(c.typ) {
+		return nil, "", eventsStay()
+	}
 	text, err := c.jsonBody()
 	switch {
 	case err != nil:

@@ -23,7 +23,7 @@ func TestOf(t *testing.T) {
 		{"group", "groups", "group", "path", "path", true},
 		{"role", "roles", "role", "name", "name", true},
 		{"activity", "activities", "activity", "", "actor verb", false},
-		{"event", "events", "event", "", "timestamp", false},
+		{"event", "events", "event", "", "timestamp", true},
 		{"asset", "assets", "asset", "path", "owner path", false},
 		{"folder", "folders", "folder", "path", "owner path", false},
 		{"notification", "notifications", "notification", "", "", false},

@@ -41,6 +41,7 @@ type serveConfig struct {
 	Zone             string        `koanf:"zone"`
 	ReplaceAfter     time.Duration `koanf:"replace-after"`
 	PurgeAfter       time.Duration `koanf:"purge-after"`
+	ZeroResets       bool          `koanf:"counters-zero-resets"`
 	ClusterCert      string        `koanf:"cluster-cert"`
 	ClusterKey       string        `koanf:"cluster-key"`
 	ClusterCA        string        `koanf:"cluster-ca"`
@@ -85,6 +86,7 @@ func addServeFlags(fs *pflag.FlagSet) {
 	fs.String("zone", "", "where this node stands; replicas are spread over zones")
 	fs.Duration("replace-after", 5*time.Minute, "how long a node may be gone before its replicas are made anew elsewhere")
 	fs.Duration("purge-after", 30*24*time.Hour, "how long what a deleted application holds is kept")
+	fs.Bool("counters-zero-resets", true, "an event with 0 resets the counter; false: it adds nothing")
 	fs.String("cluster-cert", "", "certificate (PEM file) for connections between nodes; with --cluster-key and --cluster-ca")
 	fs.String("cluster-key", "", "its key")
 	fs.String("cluster-ca", "", "authority that has signed the certificates of all nodes")

@@ -60,6 +60,7 @@ var layers = map[string][]string{
 	"api":             front("api/..."),
 	"api/management":  front("api/directory", "api/pages/..."),
 	"api/collections": front("api/directory"),
+	"api/tally":       front(),
 
 	// HTML: what a page says and how its form is kept safe, without routes.
 	"api/pages":           vocabulary("api/auth", "api/pages/..."),

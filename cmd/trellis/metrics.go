@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/trellisdb/trellis/api"
+	"github.com/trellisdb/trellis/api/tally"
 	"github.com/trellisdb/trellis/node"
 	"github.com/trellisdb/trellis/query"
 )
@@ -16,12 +17,12 @@ import (
 // metrics renders what the node and the API count, for Prometheus.
 type metrics struct{ registry *prometheus.Registry }
 
-func newMetrics(n *node.Node, queries *query.Engine, stats func() api.Stats) *metrics {
+func newMetrics(n *node.Node, queries *query.Engine, stats func() api.Stats, requests func() tally.Stats) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry()}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		&collector{node: n, queries: queries, stats: stats},
+		&collector{node: n, queries: queries, stats: stats, requests: requests},
 	)
 	return m
 }
@@ -45,9 +46,10 @@ func (m *metrics) render() (contentType string, body []byte) {
 
 // collector turns the figures of node and API into metrics at each scrape.
 type collector struct {
-	node    *node.Node
-	queries *query.Engine
-	stats   func() api.Stats
+	node     *node.Node
+	queries  *query.Engine
+	stats    func() api.Stats
+	requests func() tally.Stats
 }
 
 type description struct {
@@ -98,6 +100,11 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	send(counter("cache_misses_total", "Blocks that were not; a rise beside steady reads means the cache is too small."), float64(s.CacheMisses))
 	send(gauge("read_amplification", "Tables a read of the state may have to look into; a rise means compaction falls behind."), float64(s.ReadAmp))
 	send(counter("compacted_bytes_total", "Bytes written by flushes and compactions of the state database."), float64(s.WrittenBytes))
+	r := c.requests()
+	send(gauge("request_counts_waiting", "Applications whose requests were counted and not written yet; a lasting rise means they cannot be written."), float64(r.Applications))
+	send(counter("request_counts_written_total", "Writes of counted requests, each of all that an application has served in some seconds."), float64(r.Written))
+	send(counter("request_counts_failed_total", "Tries of such writes that were or will be repeated; a rise means a partition has no leader."), float64(r.Failed))
+	send(counter("request_counts_refused_total", "Such writes that were refused because their application is gone."), float64(r.Refused))
 	t := c.node.Traffic()
 	send(counter("forwarded_writes_total", "Writes sent to the node that leads their partition."), float64(t.Forwarded))
 	send(counter("retried_writes_total", "Tries of writes after the first; a rise means leaders change or do not answer."), float64(t.Retried))

@@ -23,6 +23,7 @@ import (
 	"github.com/trellisdb/trellis/api/collections"
 	"github.com/trellisdb/trellis/api/directory"
 	"github.com/trellisdb/trellis/api/management"
+	"github.com/trellisdb/trellis/api/tally"
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/node"
 	"github.com/trellisdb/trellis/node/peer"
@@ -121,7 +122,16 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 		defer cancel()
 		err = errors.Join(err, n.Close(stop))
 	}()
-	generated, err := install(ctx, server, cfg, n, late, log)
+	requests, err := tally.Start(tally.DefaultConfig(), n, log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		err = errors.Join(err, requests.Close(stop))
+	}()
+	generated, err := install(ctx, server, cfg, n, late, requests, log)
 	if err != nil {
 		return err
 	}
@@ -152,7 +162,8 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 	defer stuck.Stop()
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
-	return errors.Join(server.Shutdown(stop), n.Close(stop)) // the front door first
+	// The front door first; what it has counted needs the node.
+	return errors.Join(server.Shutdown(stop), requests.Close(stop), n.Close(stop))
 }
 
 // node is the configuration of the node.
@@ -192,7 +203,7 @@ func (c *serveConfig) secured(plain net.Listener) (net.Listener, error) {
 
 // install introduces the packages of the API to the node. The password is that
 // of a superuser made by this start, if it was generated.
-func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.Node, late *lateTasks, log *slog.Logger) (string, error) {
+func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.Node, late *lateTasks, requests *tally.Tally, log *slog.Logger) (string, error) {
 	dc := directory.DefaultConfig()
 	dc.SuperuserName = cfg.SuperuserName
 	cfg.Accounts.directory(&dc)
@@ -216,8 +227,8 @@ func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.N
 	if err != nil {
 		return "", err
 	}
-	data := collections.New(n, dir, queries, manage)
-	metrics := newMetrics(n, queries, server.Stats)
+	data := collections.New(n, dir, queries, manage).WithCounters(collections.Counting{Requests: requests, ZeroAdds: !cfg.ZeroResets})
+	metrics := newMetrics(n, queries, server.Stats, requests.Stats)
 	parts := api.Parts{
 		Authenticate: manage.Authenticate,
 		Resolve:      manage.Resolve,
@@ -227,7 +238,7 @@ func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.N
 		Applications: manage.Applications,
 		System:       systemRoutes(manage.System, n),
 		Accounts:     manage.Accounts,
-		Data:         data.Handle,
+		Data:         requests.Counting(data.Handle),
 		Healthy:      n.Healthy,
 		Metrics:      metrics.render,
 		Status:       func() any { return statusOf(n.Report()) },

@@ -24,7 +24,7 @@ func (o CreateEntities) appendBody(dst []byte) []byte {
 	return dst
 }
 
-func (d *Decoder) createEntities(r *reader) Op {
+func (d *Decoder) createEntities(r *reader) CreateEntities {
 	o := CreateEntities{Rules: d.readRules(r), Partial: r.bool()}
 	if n := r.count(minEntity); n > 0 {
 		o.Items = make([]NewEntity, n)

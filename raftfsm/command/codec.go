@@ -197,6 +197,12 @@ func (d *Decoder) op(kind Kind, r *reader) Op {
 		return r.restoreApplication()
 	case KindTouchToken:
 		return r.touchToken()
+	case KindCount:
+		return Count{Tallies: r.tallies()}
+	case KindCreateEvents:
+		return d.createEvents(r)
+	case KindCountEvent:
+		return d.countEvent(r)
 	}
 	return nil
 }

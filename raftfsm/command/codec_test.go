@@ -85,6 +85,12 @@ func samples() []Command {
 		SetMembership{Organization: idOf(3), Admin: idOf(1), Member: true},
 		RestoreApplication{Organization: idOf(3), Application: idOf(2), Secret: Credential{Kind: entity.CredentialSecret, Value: []byte("s")}},
 		TouchToken{Hash: [32]byte{1}, Accessed: 1700000000000, Inactive: 5},
+		Count{},
+		Count{Tallies: []Tally{{Time: 1700000000000, Increments: []Increment{{Name: "application.requests.get", By: 300}, {Name: "a", Reset: true}}}, {}}},
+		CreateEvents{Create: CreateEntities{Rules: rules, Items: []NewEntity{item}, Partial: true},
+			Tallies: []Tally{{Time: 5, Dimensions: entity.Dimensions{User: idOf(1), Group: idOf(2), Category: "ads"}, Increments: []Increment{{Name: "ad_clicks", By: -5}}}}},
+		CountEvent{Rules: rules, ID: idOf(1), Create: &item, Tally: Tally{Time: 5, Increments: []Increment{{Name: "a.b", By: 1}}}},
+		CountEvent{Rules: rules, ID: idOf(1)},
 	}
 	cmds := make([]Command, len(ops))
 	for i, op := range ops {
@@ -113,7 +119,7 @@ func TestEveryKindSurvivesTheLog(t *testing.T) {
 	for _, c := range want {
 		seen[c.Kind()] = true
 	}
-	for k := KindTermStart; k <= KindTouchToken; k++ {
+	for k := KindTermStart; k <= KindCountEvent; k++ {
 		if !seen[k] && (k <= KindSetProtocol || k >= KindPutTask) { // numbers between are nobody's
 			t.Errorf("no sample of kind %d", k)
 		}

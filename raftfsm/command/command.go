@@ -77,6 +77,9 @@ const (
 	KindSetMembership      Kind = 41
 	KindRestoreApplication Kind = 42
 	KindTouchToken         Kind = 43
+	KindCount              Kind = 44
+	KindCreateEvents       Kind = 45
+	KindCountEvent         Kind = 46
 )
 
 // TermStart is proposed by a new leader in each of its partitions. Once it is
