@@ -116,7 +116,11 @@ func (c *call) connectionsShown() (out, in bool) {
 	if c.req.Method() != "GET" {
 		return true, true
 	}
-	switch strings.ToLower(c.req.Query("connections")) {
+	asked := c.req.Query("connections")
+	if asked == "" {
+		asked = c.req.App.Connections
+	}
+	switch strings.ToLower(asked) {
 	case "none":
 		return false, false
 	case "in":

@@ -25,6 +25,12 @@ type Organization struct {
 	Settings   map[string]string // of its own, over the server's; not to be changed
 }
 
+// Settings of an organisation that change how its applications answer.
+const (
+	SettingBaseURL     = "usergrid.api.url.base"
+	SettingConnections = "usergrid.rest.default-connection-param"
+)
+
 // Key is the organisation's name in lower case: the key of maps, and the first
 // half of its applications' names.
 func (o *Organization) Key() string { return strings.ToLower(o.Name) }
@@ -147,7 +153,7 @@ func userOf(e entity.Entity) (*User, error) {
 	}, nil
 }
 
-func applicationOf(r storage.Reader, e entity.Entity) (*Application, error) {
+func applicationOf(view *storage.View, e entity.Entity) (*Application, error) {
 	v, err := parseRecord(&e)
 	if err != nil {
 		return nil, err
@@ -168,7 +174,7 @@ func applicationOf(r storage.Reader, e entity.Entity) (*Application, error) {
 	if ttl := lookup(v, "accesstokenttl"); ttl != nil && ttl.Type() == fastjson.TypeNumber {
 		a.TokenTTL, a.HasTTL = ttl.GetInt64(), true
 	}
-	p, id, ok, err := storage.ReadRoute(r, a.Number)
+	p, id, ok, err := storage.ReadRoute(view, a.Number)
 	if err != nil {
 		return nil, err
 	}
@@ -176,6 +182,14 @@ func applicationOf(r storage.Reader, e entity.Entity) (*Application, error) {
 		return nil, fault.New(fault.Corrupt, "application %s has no route", e.ID)
 	}
 	a.Partition = p
+	o, err := readOrganization(view, org.String())
+	if err != nil {
+		return nil, err
+	}
+	if o != nil {
+		a.BaseURL = strings.TrimRight(o.Settings[SettingBaseURL], "/")
+		a.Connections = o.Settings[SettingConnections]
+	}
 	return a, nil
 }
 

@@ -266,12 +266,22 @@ func (w *world) matrix() []row {
 func TestAccess(t *testing.T) {
 	w := newWorld(t)
 	callers, covered := w.callers(), map[string]bool{}
+	over := w.ok(call{Method: "POST", Path: "/management/token", Body: object{"grant_type": "password", "username": "acmeowner", "password": password, "ttl": 1}}).Str("access_token")
+	forged := []byte(w.acme.owner)
+	forged[50] ^= 1 // of the signature; both are letters or digits of base64
+	useless := []caller{{"401 expired_token", over}, {"401 auth_bad_access_token", string(forged)}, {"401 auth_bad_access_token", "BADTOKEN"}}
 	for _, r := range w.matrix() {
 		covered[routeOf(r.method, r.path)] = true
 		for i, c := range callers {
 			a := w.do(call{Method: r.method, Path: r.path, Token: c.token, Body: r.body})
 			if a.Error() != r.want[i] {
 				t.Errorf("%s %s as %s: %s, want %s\n%.300s", r.method, r.path, c.name, a.Error(), r.want[i], a.Text)
+			}
+		}
+		// A credential that is no good is refused wherever it is shown.
+		for _, c := range useless {
+			if a := w.do(call{Method: r.method, Path: r.path, Token: c.token, Body: r.body}); a.Error() != c.name {
+				t.Errorf("%s %s: %s, want %s\n%.300s", r.method, r.path, a.Error(), c.name, a.Text)
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package management
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -270,7 +271,16 @@ func (c *call) setProvider() (*wire.Reply, error) {
 	if len(text) > maxProvider {
 		return nil, fault.New(fault.EntityTooLarge, "settings of a provider are larger than %d bytes", maxProvider)
 	}
-	patch := directory.Fields{directory.ProviderPrefix + provider: text}
+	// They hold the secrets of others: nobody reads them but a server that has the key.
+	sealed, err := c.dir.Seal(c.app.ID, sealedProvider, text)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := json.Marshal(sealed)
+	if err != nil {
+		return nil, fmt.Errorf("settings of a provider: %w", err)
+	}
+	patch := directory.Fields{directory.ProviderPrefix + provider: stored}
 	_, err = c.propose(command.UpdateEntity{Rules: command.Applications(), Target: command.Target{ID: c.app.ID}, Patch: patch.JSON()})
 	if err != nil {
 		return nil, err
@@ -278,5 +288,7 @@ func (c *call) setProvider() (*wire.Reply, error) {
 	return wire.Management("post signin provider configuration").Field("status", "ok"), nil
 }
 
-// maxProvider bounds the settings of a sign-in provider, in bytes.
-const maxProvider = 16 << 10
+const (
+	maxProvider         = 16 << 10 // bytes of the settings of a sign-in provider
+	sealedProvider byte = 's'      // the kind of secret that they are
+)

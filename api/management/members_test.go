@@ -324,6 +324,16 @@ func TestSettings(t *testing.T) {
 	}
 	w.refused("400 json_mapping", put("", "[]"))
 	w.refused(arg, put("", nil))
+	// Its applications answer as it wants, and others' as before.
+	for _, app := range []string{"/acme/shop", "/other/shop"} {
+		w.ok(call{Method: "POST", Path: app + "/items", Token: w.super, Body: object{"name": "a"}})
+		w.ok(call{Method: "POST", Path: app + "/items/a/likes/items/a", Token: w.super})
+		shown, asked := w.ok(call{Path: app + "/items", Token: w.super}), w.ok(call{Path: app + "/items?connections=all", Token: w.super})
+		own := app == "/acme/shop"
+		if strings.HasPrefix(shown.Str("uri"), "https://api.acme.example/acme/shop/items") != own || strings.Contains(shown.Text, "connecting") == own || !strings.Contains(asked.Text, "connecting") {
+			t.Errorf("%s: %s", app, shown.Text)
+		}
+	}
 	// Its links begin with its own base URL.
 	w.ok(call{Method: "POST", Path: "/management/orgs/acme/users", Token: w.acme.owner, Body: object{"email": "kim@example.org", "password": "pw4kim"}})
 	if m := w.Mails.Take(t, "admin-password-reset", "kim@example.org"); !strings.HasPrefix(m.Link, "https://api.acme.example/management/users/") {

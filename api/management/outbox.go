@@ -76,7 +76,7 @@ func (o *outbox) link(record entity.Token, path string) string {
 }
 
 // settingBaseURL is an organisation's own base URL.
-const settingBaseURL = "usergrid.api.url.base"
+const settingBaseURL = directory.SettingBaseURL
 
 // base is the base URL of links on behalf of an organisation.
 func (o *outbox) base(workflow entity.ID) string {

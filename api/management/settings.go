@@ -14,7 +14,7 @@ import (
 
 // Settings of an organisation that are not of a pattern.
 const (
-	settingConnections   = "usergrid.rest.default-connection-param"
+	settingConnections   = directory.SettingConnections
 	settingOperatorEmail = "usergrid.admin.sysadmin.email"
 
 	maxSetting  = 2048 // bytes

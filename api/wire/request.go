@@ -27,6 +27,10 @@ type Application struct {
 	Number           entity.AppID
 	Name             string // without the organisation, lower case
 	OrganizationName string
+
+	// What the organisation has set for itself; empty: as the server does.
+	BaseURL     string // public base URL, without a trailing slash
+	Connections string // which connections entities show: none, in, out or all
 }
 
 // Limits bound what one request may cost.
@@ -273,6 +277,9 @@ func (r *Request) Address() netip.Addr { return r.ctx.address }
 func (r *Request) BaseURL() string { return string(r.appendBaseURL(nil)) }
 
 func (r *Request) appendBaseURL(dst []byte) []byte {
+	if r.App != nil && r.App.BaseURL != "" {
+		return append(dst, r.App.BaseURL...)
+	}
 	if r.limits.BaseURL != "" {
 		return append(dst, r.limits.BaseURL...)
 	}
