@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"net"
@@ -10,7 +11,9 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/trellisdb/trellis/api/tally"
 	"github.com/trellisdb/trellis/api/wire"
+	"github.com/trellisdb/trellis/raftfsm/command"
 	"github.com/trellisdb/trellis/storage/entity"
 )
 
@@ -60,13 +63,36 @@ func BenchmarkBare(b *testing.B) {
 	}
 }
 
-func BenchmarkGet(b *testing.B) {
+func BenchmarkGet(b *testing.B) { benchmarkGet(b, func(h wire.Handler) wire.Handler { return h }) }
+
+// BenchmarkGetCounted is BenchmarkGet with requests counted.
+func BenchmarkGetCounted(b *testing.B) {
+	requests, err := tally.Start(tally.DefaultConfig(), nowhere{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	benchmarkGet(b, requests.Counting)
+	b.StopTimer()
+	if err := requests.Close(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// nowhere is a cluster that takes everything.
+type nowhere struct{}
+
+func (nowhere) Propose(context.Context, entity.AppID, command.Command) (command.Outcome, error) {
+	return command.Outcome{}, nil
+}
+
+func benchmarkGet(b *testing.B, wrap func(wire.Handler) wire.Handler) {
 	parts := stubParts()
 	e := entity.Entity{ID: shopID, Created: 1, Modified: 2, JSON: []byte(`{"name":"hammer","price":3.25,"description":"` + strings.Repeat("x", 200) + `"}`)}
 	shape := wire.Shape{Type: "item", Path: "/items"}
 	parts.Data = func(req *wire.Request) (*wire.Reply, error) {
 		return req.Entities("/items").Append(&e, &shape, nil), nil
 	}
+	parts.Data = wrap(parts.Data)
 	s, err := New(DefaultConfig(), parts, slog.New(slog.DiscardHandler))
 	if err != nil {
 		b.Fatal(err)

@@ -323,7 +323,7 @@ func TestHundredThousandIncrementsWithRetries(t *testing.T) {
 
 func TestCountIsRefused(t *testing.T) {
 	f := newFixture(t, 3, 0)
-	app := entity.AppID(entity.FirstApp)
+	app := entity.FirstApp
 	count := func(t command.Tally) command.Count { return command.Count{Tallies: []command.Tally{t}} }
 	named := func(names ...string) (tally command.Tally) {
 		for _, name := range names {
@@ -377,7 +377,7 @@ func TestCountIsRefused(t *testing.T) {
 // TestAnApplicationHasSoManyCounters: the bound holds, and what is known goes on.
 func TestAnApplicationHasSoManyCounters(t *testing.T) {
 	f := newFixture(t, 3, 0)
-	app := entity.AppID(entity.FirstApp)
+	app := entity.FirstApp
 	b := f.state.NewBatch(3)
 	b.Set(keys.AppendCounterName(nil, 3, app, ""), storage.AppendCounter(nil, &storage.Counter{ID: command.MaxCounters}))
 	if err := b.Commit(); err != nil {
@@ -413,7 +413,7 @@ func TestAnApplicationHasSoManyCounters(t *testing.T) {
 // the right number from the first change on.
 func TestEntitiesOfBeforeAreCounted(t *testing.T) {
 	f := newFixture(t, 3, 0)
-	app := entity.AppID(entity.FirstApp)
+	app := entity.FirstApp
 	items := make([]command.NewEntity, 5)
 	for i := range items {
 		items[i] = command.NewEntity{ID: idOf(i + 1), JSON: []byte(`{}`)}
@@ -450,7 +450,7 @@ func bounds(lower, upper []byte) [2][]byte { return [2][]byte{lower, upper} }
 // goes with them, and nothing is counted of it any more.
 func TestPurgedCountersAreForgotten(t *testing.T) {
 	f := newFixture(t, 3, 0)
-	app := entity.AppID(entity.FirstApp)
+	app := entity.FirstApp
 	count := command.Count{Tallies: []command.Tally{{Increments: []command.Increment{{Name: "a", By: 1}}}}}
 	f.wanted(app, count)
 	out := f.apply(
@@ -479,5 +479,73 @@ func TestPurgedCountersAreForgotten(t *testing.T) {
 	}
 	if err := v.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestCheckFindsDamagedCounters damages sound counters in one place each.
+func TestCheckFindsDamagedCounters(t *testing.T) {
+	app := entity.FirstApp
+	bucket := func(c entity.CounterID, d entity.Dimensions, r entity.Resolution, at int64) []byte {
+		return keys.AppendBucket(keys.AppendCounterSeries(nil, 3, app, c, &d), r, at)
+	}
+	one := storage.AppendSum(nil, storage.Sum{Value: 1})
+	none := entity.Dimensions{}
+	for _, tc := range []struct {
+		what   string
+		damage func(b *storage.Batch)
+	}{
+		{"comes to 2 in resolution 4, and to 1 as a whole", func(b *storage.Batch) { b.Merge(bucket(1, none, entity.Hour, 0), one) }},
+		{"comes to 0 in resolution 7, and to 1 as a whole", func(b *storage.Batch) { b.Delete(bucket(1, none, entity.Day, 0)) }},
+		{"comes to 0 in resolution 1, and to 1 as a whole", func(b *storage.Batch) { b.Delete(bucket(1, entity.Dimensions{Category: "c"}, entity.Minute, 0)) }},
+		{"comes to 1 in resolution 1, and to 0 as a whole", func(b *storage.Batch) { b.Set(bucket(2, entity.Dimensions{Category: "zz"}, entity.Minute, 0), one) }},
+		{"is kept in resolution 9, and was never reset", func(b *storage.Batch) { b.Set(bucket(1, none, entity.Month, 0), one) }},
+		{"does not exist", func(b *storage.Batch) { b.Set(bucket(9, none, entity.Minute, 0), one) }},
+		{"does not exist", func(b *storage.Batch) { b.Delete(keys.AppendCounterName(nil, 3, app, "a")) }},
+		{"damaged sum", func(b *storage.Batch) { b.Set(bucket(1, none, entity.Minute, 0), []byte{0}) }},
+		{"damaged sum", func(b *storage.Batch) {
+			b.Set(bucket(3, none, entity.Minute, 0), storage.AppendSum(nil, storage.Sum{Reset: 2}))
+		}},
+		{"damaged key of a counter", func(b *storage.Batch) { b.Set(append(bucket(1, none, entity.Minute, 0), 0), one) }},
+		{"damaged key of a counter", func(b *storage.Batch) { b.Set(bucket(1, none, entity.Minute, 7), one) }},
+		{"damaged reset", func(b *storage.Batch) {
+			b.Set(keys.AppendBucket(keys.AppendCounterResets(nil, 3, app, 3), entity.Minute, 0), []byte{2})
+		}},
+		{"damaged record of a counter", func(b *storage.Batch) { b.Set(keys.AppendCounterName(nil, 3, app, "b"), []byte("x")) }},
+		{"which is another's", func(b *storage.Batch) {
+			b.Set(keys.AppendCounterName(nil, 3, app, "b"), storage.AppendCounter(nil, &storage.Counter{ID: 1}))
+		}},
+		{"which was not given", func(b *storage.Batch) {
+			b.Set(keys.AppendCounterName(nil, 3, app, "b"), storage.AppendCounter(nil, &storage.Counter{ID: 4}))
+		}},
+		{"which was not given", func(b *storage.Batch) { b.Delete(keys.AppendCounterName(nil, 3, app, "")) }},
+		{"no counter has the name", func(b *storage.Batch) {
+			b.Set(keys.AppendCounterName(nil, 3, app, "b..c"), storage.AppendCounter(nil, &storage.Counter{ID: 3}))
+		}},
+	} {
+		f := newFixture(t, 3, 0)
+		f.wanted(app, command.Count{Tallies: []command.Tally{
+			{Dimensions: entity.Dimensions{Category: "c"}, Increments: []command.Increment{{Name: "a", By: 1}, {Name: "z", By: 5}}},
+			{Increments: []command.Increment{{Name: "r", Reset: true}}},
+		}})
+		f.sound()
+		b := f.state.NewBatch(3)
+		tc.damage(b)
+		if err := b.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+		v := f.state.View(3)
+		report, err := Check(t.Context(), v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := v.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(report.Problems, func(p Problem) bool { return strings.Contains(p.String(), tc.what) }) {
+			t.Errorf("no problem says %q: %v", tc.what, report.Problems)
+		}
 	}
 }

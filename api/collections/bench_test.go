@@ -6,8 +6,10 @@ import (
 	"io"
 	"net"
 	"net/textproto"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/trellisdb/trellis/api/apitest"
@@ -135,6 +137,68 @@ func BenchmarkRights(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
+		})
+	}
+}
+
+// BenchmarkCounters measures increments of one hot counter at 64 connections, against
+// updates of plain entities in the same run: events that are created, events that are
+// counted again, updates of one entity, and updates of an entity a connection.
+func BenchmarkCounters(b *testing.B) {
+	s := apitest.Start(b)
+	const connections = 64
+	const event = "b11217fc-9d3a-11e7-b24e-699740088e05"
+	put := func(path, body string) {
+		if a, err := s.Do("PUT", s.App+path, s.Admin, body); err != nil || a.Status != 200 {
+			b.Fatal(err, a.Body)
+		}
+	}
+	put("/events/"+event, `{"timestamp":1500000000000}`)
+	for i := range connections {
+		put(fmt.Sprintf("/items/n%d", i), `{"price":3.25,"stock":17}`)
+	}
+	for _, kind := range []struct {
+		name string
+		ask  func(connection, n int) (method, path, body string)
+	}{
+		{"post-event", func(int, int) (string, string, string) {
+			return "POST", "/events", `{"timestamp":1500000000000,"counters":{"ad_clicks":1}}`
+		}},
+		{"put-event", func(int, int) (string, string, string) {
+			return "PUT", "/events/" + event, `{"timestamp":1500000000000,"counters":{"ad_clicks":1}}`
+		}},
+		{"update-one", func(_, n int) (string, string, string) {
+			return "PUT", "/items/n0", fmt.Sprintf(`{"stock":%d}`, n)
+		}},
+		{"update-each", func(c, n int) (string, string, string) {
+			return "PUT", fmt.Sprintf("/items/n%d", c), fmt.Sprintf(`{"stock":%d}`, n)
+		}},
+	} {
+		b.Run(kind.name, func(b *testing.B) {
+			var next atomic.Int64
+			b.SetParallelism((connections + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
+			b.RunParallel(func(pb *testing.PB) {
+				c := int(next.Add(1)-1) % connections
+				conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				defer func() { _ = conn.Close() }() // nothing is lost with it
+				r := bufio.NewReader(conn)
+				for n := 0; pb.Next(); n++ {
+					method, path, body := kind.ask(c, n)
+					if _, err := fmt.Fprintf(conn, "%s %s%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+						method, s.App, path, s.Admin, len(body), body); err != nil {
+						b.Error(err)
+						return
+					}
+					if err := skipResponse(r); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
 		})
 	}
 }

@@ -179,12 +179,12 @@ func parseSeries(text string, rest [3]string) *series {
 	for i := len(parts); i < 4; i++ {
 		parts = append(parts, rest[i-1])
 	}
-	for i, part := range parts {
+	for i, part := range parts[1:] {
 		if part == "*" {
-			parts[i] = ""
+			parts[i+1] = ""
 		}
 	}
-	return &series{name: keys.Fold(strings.TrimSpace(parts[0])), user: parts[1], group: parts[2], category: parts[3]}
+	return &series{name: keys.Fold(parts[0]), user: parts[1], group: parts[2], category: parts[3]}
 }
 
 func (s *series) ofRequests() bool {

@@ -375,7 +375,7 @@ type sent struct {
 
 // read computes what GET of one counter answers.
 func (n naive) read(name string, s sent, r entity.Resolution, from, to int64, pad bool) string {
-	type bucket struct{ value, seen int64 }
+	type bucket struct{ value int64 }
 	buckets := map[int64]*bucket{}
 	known := false
 	for _, e := range n {
