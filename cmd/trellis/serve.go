@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -74,6 +75,9 @@ func tuneCollector() {
 	}
 }
 
+// countTimeout is how long a node that stops tries to write what it has counted.
+const countTimeout = 3 * time.Second
+
 // serve runs a node until ctx ends. What a person must read goes to out.
 func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 	log := cfg.logger(os.Stderr)
@@ -126,11 +130,15 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	// The last node of a cluster to stop has nobody to write with: that is no failure.
+	stopCounting := sync.OnceFunc(func() {
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), countTimeout)
 		defer cancel()
-		err = errors.Join(err, requests.Close(stop))
-	}()
+		if err := requests.Close(stop); err != nil {
+			log.Warn("not all requests are counted", "part", "serve", "error", err)
+		}
+	})
+	defer stopCounting()
 	generated, err := install(ctx, server, cfg, n, late, requests, log)
 	if err != nil {
 		return err
@@ -162,8 +170,9 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 	defer stuck.Stop()
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
-	// The front door first; what it has counted needs the node.
-	return errors.Join(server.Shutdown(stop), requests.Close(stop), n.Close(stop))
+	err = server.Shutdown(stop) // the front door first; what it has counted needs the node
+	stopCounting()
+	return errors.Join(err, n.Close(stop))
 }
 
 // node is the configuration of the node.
