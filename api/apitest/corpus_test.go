@@ -188,6 +188,7 @@ func (c *corpus) bodies() (out []input) {
 	for _, body := range badBodies() {
 		for _, target := range []string{
 			"POST {app}/items", "PUT {app}/items/saw", "PUT {app}", "POST {app}/users", "PUT {app}/users/dana",
+			"POST {app}/events", "PUT {app}/events/b11217fc-9d3a-11e7-b24e-699740088e05",
 			"POST {app}/token", "POST /management/token", "POST /management/orgs", "POST /management/users",
 			"POST /management/orgs/acme/apps", "PUT {app}/users/dana/password",
 		} {
@@ -204,7 +205,7 @@ func (c *corpus) bodies() (out []input) {
 func (c *corpus) paths() (out []input) {
 	for _, method := range []string{"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"} {
 		for _, segment := range badSegments {
-			for _, at := range []string{"/%s", "/acme/%s", "{app}/%s", "{app}/items/%s", "{app}/users/%s/password", "/management/orgs/%s", "/management/%s"} {
+			for _, at := range []string{"/%s", "/acme/%s", "{app}/%s", "{app}/items/%s", "{app}/users/%s/password", "{app}/events/%s", "{app}/counters?counter=%s", "/management/orgs/%s", "/management/%s"} {
 				body := ""
 				if method == "POST" || method == "PUT" {
 					body = `{"a":1}`
@@ -221,7 +222,7 @@ func (c *corpus) paths() (out []input) {
 
 func (c *corpus) queries() (out []input) {
 	for _, query := range badQueries {
-		for _, target := range []string{"GET {app}/items", "GET {app}/items/hammer", "PUT {app}/items", "GET /status", "GET {app}", "GET /management/orgs/acme/apps"} {
+		for _, target := range []string{"GET {app}/items", "GET {app}/items/hammer", "PUT {app}/items", "GET {app}/events", "GET {app}/counters", "GET /status", "GET {app}", "GET /management/orgs/acme/apps"} {
 			method, target, _ := strings.Cut(c.expand(target), " ")
 			out = append(out, input{method, target + "?" + c.expand(query), c.signed(), ""})
 		}

@@ -62,6 +62,7 @@ var goodTargets = []string{
 	"GET {app}/credentials", "GET /management/me", "GET /management/orgs/acme", "GET /management/orgs/acme/apps/sandbox", "GET /management/users/dana", "GET /status",
 	"GET /apps", "POST {app}/items", "PUT {app}/items/nail", "PUT {app}/items/{id}", "POST {app}/users", "PUT {app}", "POST {app}/token", "POST /management/token",
 	"POST /management/users", "POST /management/orgs/acme/apps", "PUT {app}/users/me/revoketokens", "DELETE {app}/items/nobody", "GET /acme/sandbox/items?access_token={token}",
+	"POST {app}/events", "PUT {app}/events/{id}", "GET {app}/events?last={id}&limit=5", "GET {app}/counters?counter=a.b:dana::x&resolution=day&start_time=1500000000000&end_time=1600000000000&pad=true",
 }
 
 var goodBodies = []string{
@@ -69,6 +70,7 @@ var goodBodies = []string{
 	`[{"name":"a"},{"name":"b","n":[1,2,3]}]`, `{"username":"zoe","email":"zoe@example.org","password":"zoe-secret","name":"Zoe"}`,
 	`{"grant_type":"password","username":"dana","password":"wrong","ttl":1000}`, `{"metadata":{"collections":{"widgets":{}}},"color":"red"}`,
 	`{"location":{"latitude":52.5,"longitude":13.4},"name":"city"}`, `grant_type=password&username=dana&password=x`, `{"name":"shop"}`,
+	`{"timestamp":1500000000000,"user":"b11217fc-9d3a-11e7-b24e-699740088e05","category":"x","counters":{"a.b":1,"c":-5,"d":0}}`,
 }
 
 var spices = []string{"\x00", "\"", "\\", "{", "}", "[", "]", ",", ":", "%00", "%2f", "..", "\r\n", "\u2028", "İ", "ſ", "\xff\xfe", "null", "1e999", "-", "\\u0000", "\\ud800", "'", "/*", "<", "&"}
