@@ -1,6 +1,7 @@
 package raftfsm
 
 import (
+	"bytes"
 	"encoding/binary"
 	"strings"
 
@@ -324,6 +325,7 @@ func (m *Machine) countEvent(cmd *command.Command, op *command.CountEvent) (resu
 	}
 	var res result
 	if found {
+		e.JSON = bytes.Clone(e.JSON) // it lives until the next find, the outcome longer
 		res = m.newResult(1)
 		res.add(c, e)
 	} else {

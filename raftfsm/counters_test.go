@@ -374,6 +374,23 @@ func TestCountIsRefused(t *testing.T) {
 	f.sound()
 }
 
+// TestCountedEventsAreTheirOwn: an outcome does not change with what is applied after it.
+func TestCountedEventsAreTheirOwn(t *testing.T) {
+	f := newFixture(t, 3, 0)
+	var items []command.NewEntity
+	var cmds []command.Command
+	for n := 1; n <= 3; n++ {
+		items = append(items, command.NewEntity{ID: idOf(n), JSON: fmt.Appendf(nil, `{"n":%d}`, n)})
+		cmds = append(cmds, command.Command{App: entity.FirstApp, Op: command.CountEvent{Rules: eventRules, ID: idOf(n)}})
+	}
+	f.wanted(entity.FirstApp, command.CreateEntities{Rules: eventRules, Items: items})
+	for i, out := range f.apply(cmds...) {
+		if got := string(out.Entities[0].JSON); got != string(items[i].JSON) {
+			t.Errorf("event %d: %s", i+1, got)
+		}
+	}
+}
+
 // TestAnApplicationHasSoManyCounters: the bound holds, and what is known goes on.
 func TestAnApplicationHasSoManyCounters(t *testing.T) {
 	f := newFixture(t, 3, 0)
