@@ -108,6 +108,8 @@ func (w *world) matrix() []row {
 
 		{"GET", "/management/orgs/acme/users", nil, members(yes)},
 		{"POST", "/management/orgs/acme/users", json, members(arg)},
+		{"POST", "/management/orgs/acme/users", object{"email": []any{}}, members(arg)},
+		{"POST", "/management/users", object{"email": object{"a": 1}}, everybody(arg)},
 		{"GET", "/management/orgs/acme/users/resetpw", nil, everybody(yes)},
 		{"POST", "/management/orgs/acme/users/resetpw", json, everybody(arg)},
 		{"GET", "/management/orgs/acme/users/acmeowner", nil, members(yes)},

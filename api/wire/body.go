@@ -180,8 +180,11 @@ func (r *Request) field(name string) (string, bool, error) {
 	if m == nil || m.Type() == fastjson.TypeNull {
 		return "", false, nil
 	}
-	if m.Type() == fastjson.TypeString {
+	switch m.Type() {
+	case fastjson.TypeString:
 		return string(m.GetStringBytes()), true, nil
+	case fastjson.TypeObject, fastjson.TypeArray: // would pass for a name or an address
+		return "", false, fault.New(fault.IllegalArgument, "%s must be a text, a number or a boolean", name)
 	}
 	return string(m.MarshalTo(nil)), true, nil
 }

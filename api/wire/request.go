@@ -314,8 +314,8 @@ func (r *Request) HasQuery(name string) bool {
 func (r *Request) QueryAll(name string) []string { return all(r.params(), name) }
 
 // Param returns a parameter wherever it was sent; the later of query, form and
-// JSON body wins. Values of a JSON body that are no strings come in their JSON
-// text form. It fails if the body cannot be read.
+// JSON body wins. Numbers and booleans of a JSON body come in their JSON text form;
+// objects and arrays are IllegalArgument. It fails if the body cannot be read.
 func (r *Request) Param(name string) (string, error) {
 	v, _, err := r.LookupParam(name)
 	return v, err
