@@ -157,6 +157,12 @@ func (c *call) remove(t command.Target) (*wire.Reply, error) {
 
 // create answers POST to a collection, and PUT without id or query.
 func (c *call) create(batch bool) (*wire.Reply, error) {
+	return c.createFrom(batch, c.createOne, c.createMany)
+}
+
+// createFrom reads the body of a creation and hands it to one of two: an object, or if
+// there may be a batch an array.
+func (c *call) createFrom(batch bool, one, many func(text []byte) (*wire.Reply, error)) (*wire.Reply, error) {
 	text, err := c.jsonBody()
 	if err != nil {
 		return nil, err
@@ -169,9 +175,9 @@ func (c *call) create(batch bool) (*wire.Reply, error) {
 	case text == nil:
 		return c.register()
 	case text[at] == '{':
-		return c.createOne(text)
+		return one(text)
 	case text[at] == '[' && batch:
-		return c.createMany(text)
+		return many(text)
 	}
 	return nil, fault.New(fault.JSONMapping, "body must be a JSON object")
 }

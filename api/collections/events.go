@@ -79,23 +79,7 @@ func (c *call) event(segment string) (*wire.Reply, error) {
 
 // createEvents answers POST to events, and PUT without id or query.
 func (c *call) createEvents(batch bool) (*wire.Reply, error) {
-	text, err := c.jsonBody()
-	if err != nil {
-		return nil, err
-	}
-	at := 0
-	if text != nil {
-		at = skipSpace(text, 0)
-	}
-	switch {
-	case text == nil:
-		return c.register()
-	case text[at] == '{':
-		return c.createEvent(text)
-	case text[at] == '[' && batch:
-		return c.createManyEvents(text)
-	}
-	return nil, fault.New(fault.JSONMapping, "body must be a JSON object")
+	return c.createFrom(batch, c.createEvent, c.createManyEvents)
 }
 
 func (c *call) createEvent(text []byte) (*wire.Reply, error) {
