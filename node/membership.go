@@ -19,7 +19,7 @@ import (
 
 // Protocol is the newest version of commands and messages this program
 // understands. The cluster uses what all its members understand.
-const Protocol = 3
+const Protocol = 4
 
 // Pauses of what waits for other nodes.
 const (
