@@ -63,6 +63,8 @@ type Options struct {
 	Purge     bool                    // what a deleted application holds goes at once
 	ZeroAdds  bool                    // 0 in an event resets nothing
 
+	LegacyApproval bool // see collections.Handlers.WithLegacyApproval
+
 	Services   []management.Service     // that vouch for people; nil: facebook, which nobody can ask
 	Management func(*management.Config) // changes the configuration; may be nil
 	// Challenge is asked before a mail is sent to whoever asks for it; nil: nothing is.
@@ -191,7 +193,8 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 		defer cancel()
 		return requests.Close(ctx)
 	})
-	data := collections.New(cluster, dir, engine, manage).WithCounters(collections.Counting{Requests: requests, ZeroAdds: opts.ZeroAdds})
+	data := collections.New(cluster, dir, engine, manage).WithCounters(collections.Counting{Requests: requests, ZeroAdds: opts.ZeroAdds}).
+		WithLegacyApproval(opts.LegacyApproval)
 	ac := api.DefaultConfig()
 	if opts.API != nil {
 		opts.API(&ac)

@@ -91,6 +91,18 @@ func checkUsername(username string) error {
 	return checkName("username", username)
 }
 
+// checkEmail refuses what is clearly no address: an admin user without one can neither
+// confirm it nor get a new password.
+func checkEmail(email string) error {
+	if !auth.MayBeMailAddress(email) {
+		return bad("%q is no e-mail address", cutText(email))
+	}
+	return checkName("email", email)
+}
+
+// cutText is at most as much of a text as a message should quote.
+func cutText(text string) string { return strings.ToValidUTF8(text[:min(len(text), maxName)], "") }
+
 // newAdmin makes an admin user of the parameters of a request, and says how he will be
 // known. JSON members that are neither known nor named in not become custom properties.
 func (c *call) newAdmin(email, password string, active bool, not ...string) (*command.NewEntity, *directory.Admin, error) {
@@ -102,7 +114,7 @@ func (c *call) newAdmin(email, password string, active bool, not ...string) (*co
 	if err := checkUsername(username); err != nil {
 		return nil, nil, err
 	}
-	if err := checkName("email", email); err != nil {
+	if err := checkEmail(email); err != nil {
 		return nil, nil, err
 	}
 	if len(name) > maxName {
@@ -263,7 +275,7 @@ func (c *call) adminPatch(username, name, email string) (directory.Fields, error
 		patch.Set("username", username)
 	}
 	if email != "" {
-		if err := checkName("email", email); err != nil {
+		if err := checkEmail(email); err != nil {
 			return nil, err
 		}
 		patch.Set("email", email)

@@ -37,6 +37,7 @@ type accountsConfig struct {
 
 	RevealAccounts    bool `koanf:"reveal-accounts"`
 	DeleteUnconfirmed bool `koanf:"delete-unconfirmed"`
+	LegacyApproval    bool `koanf:"users-legacy-approval"`
 
 	LoginURL       string   `koanf:"login-url"`
 	Views          []string `koanf:"views"`

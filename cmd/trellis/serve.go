@@ -236,7 +236,8 @@ func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.N
 	if err != nil {
 		return "", err
 	}
-	data := collections.New(n, dir, queries, manage).WithCounters(collections.Counting{Requests: requests, ZeroAdds: !cfg.ZeroResets})
+	data := collections.New(n, dir, queries, manage).WithCounters(collections.Counting{Requests: requests, ZeroAdds: !cfg.ZeroResets}).
+		WithLegacyApproval(cfg.Accounts.LegacyApproval)
 	metrics := newMetrics(n, queries, server.Stats, requests.Stats)
 	parts := api.Parts{
 		Authenticate: manage.Authenticate,
