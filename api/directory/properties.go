@@ -3,6 +3,7 @@ package directory
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,13 +37,12 @@ func (f Fields) JSON() []byte {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	var a fastjson.Arena
 	dst := []byte{'{'}
 	for i, name := range names {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = append(append(a.NewString(name).MarshalTo(dst), ':'), f[name]...)
+		dst = append(append(append(dst, quoted(name)...), ':'), f[name]...)
 	}
 	return append(dst, '}')
 }
@@ -53,9 +53,17 @@ func (f Fields) Set(name string, value any) {
 	case bool:
 		f[name] = strconv.AppendBool(nil, v)
 	case string:
-		var a fastjson.Arena
-		f[name] = a.NewString(v).MarshalTo(nil)
+		f[name] = quoted(v)
 	}
+}
+
+// quoted is a text as JSON. It never fails: what is no UTF-8 is replaced.
+func quoted(text string) []byte {
+	b, err := json.Marshal(text)
+	if err != nil {
+		panic(fmt.Sprintf("directory: a text as JSON: %v", err))
+	}
+	return b
 }
 
 // SetCustom adds custom properties, whose null and "" remove them. Of names that differ

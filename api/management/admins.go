@@ -1,10 +1,9 @@
 package management
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
-
-	"github.com/valyala/fastjson"
 
 	"github.com/trellisdb/trellis/api/auth"
 	"github.com/trellisdb/trellis/api/directory"
@@ -155,18 +154,32 @@ func (c *call) customProperties(not []string) (map[string]json.RawMessage, error
 	if kind, err := c.req.Kind(); err != nil || kind != wire.JSONBody {
 		return nil, err
 	}
-	v, err := c.body()
+	text, err := c.objectText()
 	if err != nil {
 		return nil, err
 	}
-	return members(v, append(append(append([]string(nil), adminFields...), secretFields...), not...)...)
+	return members(text, append(append(append([]string(nil), adminFields...), secretFields...), not...)...)
 }
 
-// members returns the members of an object as compact JSON, without those named, and
-// without passwords at any depth.
-func members(v *fastjson.Value, not ...string) (map[string]json.RawMessage, error) {
+// objectText is body as it was sent. The parser's own way back to text is not taken: what
+// it makes of control characters is no JSON.
+func (c *call) objectText() ([]byte, error) {
+	if _, err := c.body(); err != nil {
+		return nil, err
+	}
+	return c.req.JSON()
+}
+
+// members returns the members of an object as compact JSON, without those named, and without
+// passwords at any depth.
+func members(text []byte, not ...string) (map[string]json.RawMessage, error) {
 	var all map[string]json.RawMessage
-	if err := json.Unmarshal(v.MarshalTo(nil), &all); err != nil {
+	var compact bytes.Buffer
+	err := json.Compact(&compact, text)
+	if err == nil {
+		err = json.Unmarshal(compact.Bytes(), &all)
+	}
+	if err != nil {
 		return nil, fault.Wrap(err, fault.JSONParse, "the body is not valid JSON")
 	}
 	for key, value := range all {

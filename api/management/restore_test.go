@@ -136,7 +136,9 @@ func TestSystem(t *testing.T) {
 	if a.Str("action") != "clear application" || a.Str("data", "status") != "STARTED" || a.Str("data", "jobId") == "" {
 		t.Error(a.Text)
 	}
-	wait(clear+"/job/"+a.Str("data", "jobId"), "data", "status")
+	if done := wait(clear+"/job/"+a.Str("data", "jobId"), "data", "status"); done.Get("data", "metadata", "count") != 34.0 { // 30 books, a user, three roles
+		t.Error(done.Text)
+	}
 	for _, collection := range []string{"books", "users"} {
 		if left := w.ok(call{Path: "/acme/shop/" + collection, Token: w.acme.owner}); len(left.each("entities", "uuid")) != 0 {
 			t.Error(left.Text)
@@ -152,6 +154,7 @@ func TestSystem(t *testing.T) {
 	if a.Str("action") != "post signin provider configuration" {
 		t.Error(a.Text)
 	}
+	w.ok(call{Method: "POST", Path: provider + "pingident", Token: w.acme.owner, Body: object{"client\U000e0067\"": "\u0001"}})
 	w.refused(arg, call{Method: "POST", Path: provider + "other", Token: w.acme.owner, Body: object{}})
 	w.refused(arg, call{Method: "POST", Path: provider + "facebook", Token: w.acme.owner, Body: object{"a": object{}}})
 	w.refused("413 entity_too_large", call{Method: "POST", Path: provider + "facebook", Token: w.acme.owner, Body: object{"a": strings.Repeat("x", 20000)}})
