@@ -51,7 +51,7 @@ func AppendApplicationEntity(dst []byte, app *wire.Application, record *entity.E
 		o.Visit(func(key []byte, value *fastjson.Value) {
 			if !ServersOwn(string(key)) {
 				dst = wire.AppendString(append(dst, ','), string(key))
-				dst = value.MarshalTo(append(dst, ':'))
+				dst = wire.AppendValue(append(dst, ':'), value)
 			}
 		})
 	}

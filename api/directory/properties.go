@@ -10,6 +10,7 @@ import (
 
 	"github.com/valyala/fastjson"
 
+	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
@@ -108,7 +109,7 @@ func customs(v *fastjson.Value) []byte {
 			}
 		})
 	}
-	return all.MarshalTo(nil)
+	return wire.AppendValue(nil, all)
 }
 
 // SetSetting sets a setting of an organisation; empty removes it.
@@ -174,7 +175,7 @@ func (d *Directory) AddLegacy(ctx context.Context, patch Fields, collection stri
 		}
 		legacy.GetObject().Visit(func(key []byte, value *fastjson.Value) {
 			if name := customPrefix + string(key); record.Get(name) == nil {
-				patch[name] = value.MarshalTo(nil)
+				patch[name] = wire.AppendValue(nil, value)
 			}
 		})
 		patch["properties"] = json.RawMessage("null")

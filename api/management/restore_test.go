@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/trellisdb/trellis/api/apitest"
+	"github.com/trellisdb/trellis/api/management"
 )
 
 // Item 11 of spec management section 11: what is deleted comes back.
@@ -68,7 +69,7 @@ func TestRestore(t *testing.T) {
 }
 
 func TestSizes(t *testing.T) {
-	w := newWorld(t)
+	w := newWorldWith(t, apitest.Options{Management: func(c *management.Config) { c.MaxMeasured = 10 }})
 	size := func(path, of string) float64 {
 		n, _ := w.ok(call{Path: "/management/organizations/acme/applications/sandbox" + path, Token: w.acme.clientToken}).Get("metadata", "aggregation", "size", of).(float64)
 		return n
@@ -91,6 +92,14 @@ func TestSizes(t *testing.T) {
 		t.Error(a.Text)
 	}
 	w.refused(arg, call{Path: "/management/orgs/acme/apps/shop/entities/_size", Token: w.acme.owner})
+	var more []object
+	for i := range 10 {
+		more = append(more, object{"name": fmt.Sprint("n", i)})
+	}
+	w.ok(call{Method: "POST", Path: "/acme/sandbox/books", Body: more}) // eleven now
+	for path, want := range map[string]string{"/book/_size": "400 query_too_costly", "/_size": "400 query_too_costly", "/collections/_size": "400 query_too_costly", "/roles/_size": "200"} {
+		w.refused(want, call{Path: "/management/orgs/acme/apps/sandbox" + path, Token: w.acme.owner})
+	}
 }
 
 // Spec management section 8.
