@@ -33,13 +33,13 @@ func (c *call) listApplications() (*wire.Reply, error) {
 }
 
 // newApplication makes the choices that a new application needs.
-func (c *call) newApplication(name string, open bool) (command.NewApplication, error) {
+func (h *Handlers) newApplication(name string, open bool) (command.NewApplication, error) {
 	id := entity.NewID()
-	secret, err := c.dir.NewClientSecret(auth.OwnerApplication, id)
+	secret, err := h.dir.NewClientSecret(auth.OwnerApplication, id)
 	if err != nil {
 		return command.NewApplication{}, err
 	}
-	partition, err := c.cluster.ChoosePartition()
+	partition, err := h.cluster.ChoosePartition()
 	return command.NewApplication{ID: id, Name: name, Partition: partition, Secret: string(secret.Value), Open: open}, err
 }
 
@@ -234,12 +234,21 @@ func (c *call) applicationKeys() (*wire.Reply, error) {
 	return reply.Field("status", "ok"), nil
 }
 
-// applicationStatus says that the application can be loaded, which it has been.
+// warnDefault is what the status of an application says of its first days.
+const warnDefault = "the role default grants everything (/**): every user of the application may read and change all of it, roles included"
+
+// applicationStatus says that the application can be loaded, which it has been, and what
+// its administrators should see to.
 func (c *call) applicationStatus() (*wire.Reply, error) {
 	if _, err := c.applicationEntity(c.app); err != nil {
 		return nil, err
 	}
-	return wire.Management("get application status").Field("status", "ok").Field("application", c.app.ID.String()), nil
+	reply := wire.Management("get application status").Field("status", "ok").Field("application", c.app.ID.String())
+	open, err := c.dir.UsersMayAll(c.req.Context(), c.app.Number)
+	if err == nil && open && !c.app.Open {
+		reply.Field("warnings", []string{warnDefault})
+	}
+	return reply, err
 }
 
 // setProvider stores how an application checks tokens of a sign-in provider (spec
