@@ -80,6 +80,11 @@ const (
 	KindCount              Kind = 44
 	KindCreateEvents       Kind = 45
 	KindCountEvent         Kind = 46
+	KindReviseEntity       Kind = 62
+	KindScheduleTask       Kind = 63
+	KindQueueDeliveries    Kind = 64
+	KindSettleDeliveries   Kind = 65
+	KindClearDeliveries    Kind = 66
 )
 
 // TermStart is proposed by a new leader in each of its partitions. Once it is
