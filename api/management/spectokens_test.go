@@ -42,7 +42,6 @@ func TestExamplesOfTokens(t *testing.T) {
 	const adminFacts = "access_token expires_in=604800 passwordChanged user.username=acmeowner user.applicationId=00000000-0000-0000-0000-000000000001 user.adminUser=true user.properties.company=Acme user.organizations.acme.name=acme user.organizations.acme.uuid user.organizations.acme.applications.acme/sandbox !user.organizations.acme.users !timestamp !action !token_type !refresh_token"
 	const userFacts = "access_token expires_in=604800 user.type=user user.username=lee user.email=lee@example.org user.activated=true user.picture !user.password !timestamp"
 	const oauth = "!exception !timestamp !duration error_description=invalid_username_or_password"
-	form := func(pairs ...string) string { return encode(pairs...) }
 	query := func(path string, pairs ...string) string { return path + "?" + encode(pairs...) }
 	w.examples([]example{
 		// 4.3
@@ -50,8 +49,8 @@ func TestExamplesOfTokens(t *testing.T) {
 		{"POST", "/management/token", "", admin(object{"username": "ACME@example.org"}), "200", adminFacts},
 		{"POST", "/management/token", "", admin(object{"username": acme.ownerID}), "200", adminFacts},
 		{"GET", query("/management/token", "grant_type", "password", "username", "acmeowner", "password", password), "", nil, "200", adminFacts},
-		{"POST", "/management/token", "", form("grant_type", "password", "username", "acmeowner", "password", password), "200", adminFacts},
-		{"POST", "/management/me", "", form("grant_type", "password", "username", "acmeowner", "password", password), "200", adminFacts},
+		{"POST", "/management/token", "", encode("grant_type", "password", "username", "acmeowner", "password", password), "200", adminFacts},
+		{"POST", "/management/me", "", encode("grant_type", "password", "username", "acmeowner", "password", password), "200", adminFacts},
 		{"GET", "/management/token?access_token=" + url.QueryEscape(acme.owner), "", nil, "200", adminFacts},
 		{"POST", "/management/token", "", admin(object{"password": "wrong"}), grant, oauth},
 		{"POST", "/management/token", "", object{"grant_type": "refresh_token"}, grant, oauth},
@@ -68,9 +67,9 @@ func TestExamplesOfTokens(t *testing.T) {
 		{"POST", "/other/shop/token", "", clientBody(orgID, orgSecret), grant, oauth},
 		{"POST", "/acme/shop/token", "", clientBody(appID, appSecret), "200", "access_token expires_in=604800 application=" + acme.appID},
 		{"POST", "/management/token", "", clientBody(appID, appSecret), "200", "application=" + acme.appID},
-		{"POST", "/acme/shop/token", "", form("grant_type", "client_credentials", "client_id", appID, "client_secret", appSecret), "200", "application=" + acme.appID},
+		{"POST", "/acme/shop/token", "", encode("grant_type", "client_credentials", "client_id", appID, "client_secret", appSecret), "200", "application=" + acme.appID},
 		{"POST", "/acme/shop/token", "", clientBody(appID, "x"), grant, oauth},
-		{"POST", "/acme/shop/token", "", form("grant_type", "client_credentials", "client_id", appID, "client_secret", "x"), grant, oauth},
+		{"POST", "/acme/shop/token", "", encode("grant_type", "client_credentials", "client_id", appID, "client_secret", "x"), grant, oauth},
 		{"GET", query("/acme/shop/token", "grant_type", "client_credentials", "client_id", appID, "client_secret", "x"), "", nil, "401 invalid_client", ""},
 		{"GET", query("/acme/shop/users", "client_id", appID, "client_secret", appSecret), "", nil, "200", "!params.client_id !params.client_secret"},
 		{"GET", query("/acme/shop/users", "client_id", appID, "client_secret", "x"), "", nil, "401 invalid_client", ""},
