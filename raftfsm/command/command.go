@@ -293,12 +293,15 @@ func (k Kind) Protocol() uint32 {
 	return 1
 }
 
-// Protocol is the version that is needed to understand a command: that of its kind,
-// and of its effect if it is a step of a task.
+// Protocol is the version that is needed to understand a command: that of its kind, of
+// its effect if it is a step of a task, and of the kind of credential that it sets.
 func (c *Command) Protocol() uint32 {
 	needs := c.Kind().Protocol()
 	if step, ok := c.Op.(StepTask); ok && step.Effect != nil {
 		needs = max(needs, step.Effect.kind().Protocol())
+	}
+	if set, ok := c.Op.(SetCredential); ok && set.Credential.Kind == entity.CredentialProvider {
+		needs = max(needs, 4)
 	}
 	return needs
 }
