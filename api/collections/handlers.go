@@ -103,7 +103,8 @@ type call struct {
 	path string   // "/items"
 	me   bool     // the item segment was "me"
 
-	group entity.ID // whose roles are created, if they are those of a group
+	group entity.ID      // whose roles are created, if they are those of a group
+	actor *entity.Entity // the user who posts activities; nil: nobody does
 
 	registration struct{ known, open bool } // whether new users are active, once it was asked
 }
