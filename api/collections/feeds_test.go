@@ -678,3 +678,33 @@ func (r *rest) idle() {
 		}
 	}
 }
+
+// TestPostsCountOnce: a post that is sent again under its key is one post.
+func TestPostsCountOnce(t *testing.T) {
+	r := newRest(t)
+	r.user("ana")
+	r.user("bo")
+	r.ok("POST", "/users/bo/following/users/ana", "")
+	const body = `[{"verb":"post","content":"a"},{"verb":"post","content":"b"}]`
+	var first string
+	for range 3 {
+		status, _, text := r.send("POST", r.App+"/users/ana/activities?sync=true", body, "Idempotency-Key", "k1")
+		if status != 200 {
+			t.Fatalf("%d %s", status, text)
+		}
+		var answer struct{ Entities []struct{ UUID string } }
+		if err := json.Unmarshal([]byte(text), &answer); err != nil || len(answer.Entities) != 2 {
+			t.Fatalf("%s: %v", text, err)
+		}
+		if first == "" {
+			first = answer.Entities[0].UUID
+		} else if first != answer.Entities[0].UUID {
+			t.Errorf("another activity: %s", text)
+		}
+	}
+	r.wantList("/users/bo/feed", "b a")
+	r.wantList("/activities", "b a")
+	if n := r.counter("counter=application.collection.activities"); n != "1=2" {
+		t.Errorf("activities are counted as %s", n)
+	}
+}
