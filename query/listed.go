@@ -108,8 +108,8 @@ func (s *search) firstListed() (place []byte, exclusive, from bool) {
 
 // seekListed moves a scan of the list to the first activity at a place, or after it.
 func (s *search) seekListed(all *scan, place []byte, exclusive bool) bool {
-	lower, _ := keys.ListRange(s.view.Partition(), s.req.App, s.req.List.Owner, s.req.List.List)
-	key := append(lower, place...)
+	key, _ := keys.ListRange(s.view.Partition(), s.req.App, s.req.List.Owner, s.req.List.List)
+	key = append(key, place...)
 	switch {
 	case s.order.oldest && exclusive:
 		return all.seekBefore(key)

@@ -108,7 +108,7 @@ func DecodeFanOut(b []byte) (FanOut, error) {
 	}
 	f := FanOut{Audience: Audience(b[1]), ByMembers: b[2] == 1}
 	b = b[3:]
-	ok := true
+	var ok bool
 	for _, e := range []*End{&f.User, &f.Group} {
 		if *e, b, ok = readEnd(b); !ok {
 			return FanOut{}, bad
@@ -151,7 +151,7 @@ func DecodeOutbox(b []byte) (Outbox, error) {
 		return Outbox{}, bad
 	}
 	var o Outbox
-	ok := true
+	var ok bool
 	b = b[1:]
 	for _, e := range []*End{&o.Follower, &o.Followed} {
 		if *e, b, ok = readEnd(b); !ok {
