@@ -48,9 +48,9 @@ func (p Problem) String() string { return fmt.Sprintf("key %x: %s", p.Key, p.Wha
 // the same in every resolution, the registry's links and
 // routes lead to records and back, edges are listed at both ends, counted and marked,
 // and end where entities are or a task removes them, so do lists of activities, which
-// say the same of an activity as is said with it, and every task has its place in the
-// queue and no other. An error says that reading was not possible; what is wrong
-// with what was read is in the report.
+// say the same of an activity as is said with it, open deliveries have their place and
+// are counted, and every task has its place in the queue and no other. An error says that
+// reading was not possible; what is wrong with what was read is in the report.
 func Check(ctx context.Context, v *storage.View) (Report, error) {
 	c := checker{
 		view: v, collections: make(map[collectionKey]*census), seed: maphash.MakeSeed(), gone: make(map[appEnd]struct{}),
@@ -203,6 +203,10 @@ func (c *checker) visit(k, v []byte) error {
 		return nil
 	case keys.KindGrant:
 		return c.grant(k, v)
+	case keys.KindDelivery:
+		return c.delivery(k, v)
+	case keys.KindDue:
+		return c.due(k, v)
 	case keys.KindLink:
 		return c.link(k)
 	case keys.KindRoute:

@@ -209,6 +209,16 @@ func (d *Decoder) op(kind Kind, r *reader) Op {
 		return r.deliver()
 	case KindUnlist:
 		return r.unlist()
+	case KindReviseEntity:
+		return d.reviseEntity(r)
+	case KindScheduleTask:
+		return ScheduleTask{ID: r.id(), NotBefore: r.varint()}
+	case KindQueueDeliveries:
+		return d.queueDeliveries(r)
+	case KindSettleDeliveries:
+		return d.settleDeliveries(r)
+	case KindClearDeliveries:
+		return ClearDeliveries{Number: entity.Seq(r.uvarint())}
 	}
 	return nil
 }

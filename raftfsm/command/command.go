@@ -83,6 +83,11 @@ const (
 	KindPost               Kind = 47
 	KindDeliver            Kind = 48
 	KindUnlist             Kind = 49
+	KindReviseEntity       Kind = 62
+	KindScheduleTask       Kind = 63
+	KindQueueDeliveries    Kind = 64
+	KindSettleDeliveries   Kind = 65
+	KindClearDeliveries    Kind = 66
 )
 
 // TermStart is proposed by a new leader in each of its partitions. Once it is
