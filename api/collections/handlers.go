@@ -113,7 +113,8 @@ type call struct {
 	path string   // "/items"
 	me   bool     // the item segment was "me"
 
-	group entity.ID // whose roles are created, if they are those of a group
+	group entity.ID      // whose roles are created, if they are those of a group
+	actor *entity.Entity // the user who posts activities; nil: nobody does
 
 	registration registration // see registers
 }
