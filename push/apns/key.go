@@ -59,13 +59,13 @@ func (s *signers) get(team, keyID string, key *ecdsa.PrivateKey, now func() time
 		s.by[id] = found
 	}
 	found.users++
-	return found, func() {
+	return found, sync.OnceFunc(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if found.users--; found.users == 0 {
 			delete(s.by, id)
 		}
-	}
+	})
 }
 
 // signer signs tokens of one key and keeps the newest.

@@ -24,7 +24,7 @@ type sender struct {
 	topic       string
 	certificate bool
 	signer      *signer // nil: with a certificate
-	release     func()
+	release     func()  // of the signer; it may be called again
 }
 
 // Send posts a message, and once more if the signed token was found expired.
@@ -155,7 +155,6 @@ func (s *sender) Close() {
 	s.client.Close()
 	if s.release != nil {
 		s.release()
-		s.release = nil
 	}
 }
 
