@@ -181,8 +181,12 @@ func (f *FCM) send(w http.ResponseWriter, r *http.Request) {
 	if answer.Status == 0 {
 		answer = f.judge(r, m, malformed, answer)
 	}
-	if answer.Status != http.StatusOK {
+	switch {
+	case answer.Status != http.StatusOK:
 		refuse(w, r, answer, m.Message.Token)
+		return
+	case answer.Body != "":
+		fmt.Fprint(w, answer.Body)
 		return
 	}
 	fmt.Fprintf(w, `{"name":"projects/%s/messages/0:%d"}`, r.PathValue("project"), f.Total())
