@@ -117,7 +117,7 @@ func described(a Answer, form string) string {
 
 // verify checks an assertion; why is empty if it is good.
 func (f *FCM) verify(assertion string) (project, why string) {
-	parsed, err := jose.ParseSigned(assertion, []jose.SignatureAlgorithm{jose.RS256})
+	parsed, err := jose.ParseSignedCompact(assertion, []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil {
 		return "", "no RS256 token"
 	}
