@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -52,7 +54,9 @@ func TestPublic(t *testing.T) {
 // serve starts a server with TLS, and a client that trusts it.
 func serve(t *testing.T, h http.HandlerFunc, opt ClientOptions) (string, *Client) {
 	t.Helper()
-	s := httptest.NewTLSServer(h)
+	s := httptest.NewUnstartedServer(h)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
 	t.Cleanup(s.Close)
 	cfg := DefaultConfig()
 	cfg.RootCAs = s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
