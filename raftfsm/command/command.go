@@ -80,6 +80,14 @@ const (
 	KindCount              Kind = 44
 	KindCreateEvents       Kind = 45
 	KindCountEvent         Kind = 46
+	KindPost               Kind = 47
+	KindDeliver            Kind = 48
+	KindUnlist             Kind = 49
+	KindReviseEntity       Kind = 62
+	KindScheduleTask       Kind = 63
+	KindQueueDeliveries    Kind = 64
+	KindSettleDeliveries   Kind = 65
+	KindClearDeliveries    Kind = 66
 )
 
 // TermStart is proposed by a new leader in each of its partitions. Once it is
@@ -280,6 +288,8 @@ func (SetProtocol) kind() Kind        { return KindSetProtocol }
 // (SetProtocol): a state machine that meets one it does not know ends its node.
 func (k Kind) Protocol() uint32 {
 	switch {
+	case k >= KindPost:
+		return 4
 	case k >= KindTogether:
 		return 3
 	case k > KindExpireTokens:
@@ -288,12 +298,15 @@ func (k Kind) Protocol() uint32 {
 	return 1
 }
 
-// Protocol is the version that is needed to understand a command: that of its kind,
-// and of its effect if it is a step of a task.
+// Protocol is the version that is needed to understand a command: that of its kind, of
+// its effect if it is a step of a task, and of the kind of credential that it sets.
 func (c *Command) Protocol() uint32 {
 	needs := c.Kind().Protocol()
 	if step, ok := c.Op.(StepTask); ok && step.Effect != nil {
 		needs = max(needs, step.Effect.kind().Protocol())
+	}
+	if set, ok := c.Op.(SetCredential); ok && set.Credential.Kind == entity.CredentialProvider {
+		needs = max(needs, 4)
 	}
 	return needs
 }
