@@ -28,6 +28,7 @@ type Report struct {
 	Entities     uint64
 	Edges        uint64
 	Tasks        uint64
+	Blobs        uint64
 	Found        uint64    // number of problems
 	Problems     []Problem // the first of them
 }
@@ -46,8 +47,9 @@ func (p Problem) String() string { return fmt.Sprintf("key %x: %s", p.Key, p.Wha
 // bitmaps count what is there, credentials have owners, the buckets of a counter come to
 // the same in every resolution, the registry's links and
 // routes lead to records and back, edges are listed at both ends, counted and marked,
-// and end where entities are or a task removes them, and every task has its place in
-// the queue and no other. An error says that reading was not possible; what is wrong
+// and end where entities are or a task removes them, binary data is that of an entity, or a
+// task removes it, and has its chunks, and every task has its place in the queue and no
+// other. An error says that reading was not possible; what is wrong
 // with what was read is in the report.
 func Check(ctx context.Context, v *storage.View) (Report, error) {
 	c := checker{
@@ -98,6 +100,7 @@ type checker struct {
 	run         edgeRun
 	nextEdge    entity.Seq // of the application of the last key
 	counted     counted
+	chunks      chunkRun
 	key, value  []byte
 	seed        maphash.Seed
 }
@@ -137,6 +140,7 @@ func (c *checker) walk(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.endChunks()
 	c.endSeries()
 	c.compareCounters()
 	return c.compareIndexes(ctx)
@@ -207,6 +211,10 @@ func (c *checker) visit(k, v []byte) error {
 		return c.connected(k, v)
 	case keys.KindVerb:
 		return c.verbCount(k, v)
+	case keys.KindChunk:
+		return c.chunk(k, v)
+	case keys.KindBlob:
+		return c.blob(k, v)
 	case keys.KindCounter:
 		return c.sum(k, v)
 	case keys.KindCounterName:
@@ -349,6 +357,9 @@ func (c *checker) entity(k, v []byte) error {
 		if counted.with++; u.Several {
 			counted.several++
 		}
+	}
+	if err := c.hasBlob(k, id, &e); err != nil {
+		return err
 	}
 	return c.marks(k, id, &e)
 }

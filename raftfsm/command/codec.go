@@ -203,6 +203,16 @@ func (d *Decoder) op(kind Kind, r *reader) Op {
 		return d.createEvents(r)
 	case KindCountEvent:
 		return d.countEvent(r)
+	case KindBeginBlob:
+		return r.beginBlob()
+	case KindPutChunk:
+		return r.putChunk()
+	case KindAttachBlob:
+		return d.attachBlob(r)
+	case KindDropBlob:
+		return DropBlob{Blob: r.id()}
+	case KindDoomBlob:
+		return DoomBlob{Blob: r.id()}
 	}
 	return nil
 }

@@ -80,6 +80,11 @@ const (
 	KindCount              Kind = 44
 	KindCreateEvents       Kind = 45
 	KindCountEvent         Kind = 46
+	KindBeginBlob          Kind = 50
+	KindPutChunk           Kind = 51
+	KindAttachBlob         Kind = 52
+	KindDropBlob           Kind = 53
+	KindDoomBlob           Kind = 54
 )
 
 // TermStart is proposed by a new leader in each of its partitions. Once it is
@@ -280,6 +285,8 @@ func (SetProtocol) kind() Kind        { return KindSetProtocol }
 // (SetProtocol): a state machine that meets one it does not know ends its node.
 func (k Kind) Protocol() uint32 {
 	switch {
+	case k > KindCountEvent:
+		return 4
 	case k >= KindTogether:
 		return 3
 	case k > KindExpireTokens:
@@ -289,11 +296,19 @@ func (k Kind) Protocol() uint32 {
 }
 
 // Protocol is the version that is needed to understand a command: that of its kind,
-// and of its effect if it is a step of a task.
+// and of what it holds if it is a step of a task or several at once.
 func (c *Command) Protocol() uint32 {
 	needs := c.Kind().Protocol()
-	if step, ok := c.Op.(StepTask); ok && step.Effect != nil {
-		needs = max(needs, step.Effect.kind().Protocol())
+	switch op := c.Op.(type) {
+	case StepTask:
+		if op.Effect != nil {
+			needs = max(needs, op.Effect.kind().Protocol())
+		}
+	case Together:
+		needs = max(needs, op.First.kind().Protocol())
+		for _, then := range op.Then {
+			needs = max(needs, then.kind().Protocol())
+		}
 	}
 	return needs
 }

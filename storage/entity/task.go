@@ -44,6 +44,7 @@ const (
 	TaskReindex          = "reindex"
 	TaskClear            = "clear-collection"
 	TaskMail             = "mail"
+	TaskDropBlob         = "drop-blob"
 )
 
 // Priority orders what is due: smaller ones go first.

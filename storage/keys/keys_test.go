@@ -21,6 +21,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add(keys.AppendLink(nil, 0, 1, keys.LinkMember, id, id))
 	f.Add(keys.AppendRoute(nil, 16))
 	f.Add(keys.AppendDedup(nil, 1, 7, [16]byte{9}))
+	f.Add(keys.AppendBlob(nil, 1, 16, id))
+	f.Add(keys.AppendChunk(nil, 1, 16, id, 7))
 	f.Fuzz(func(t *testing.T, k []byte) {
 		p, ok := keys.PartitionOf(k)
 		if !ok || len(k) < 9 {
@@ -33,6 +35,12 @@ func FuzzDecode(f *testing.F) {
 		}
 		if c, id, ok := keys.DecodeID(k); ok {
 			again = append(again, keys.AppendID(nil, p, app, c, id))
+		}
+		if id, ok := keys.DecodeBlob(k); ok {
+			again = append(again, keys.AppendBlob(nil, p, app, id))
+		}
+		if id, number, ok := keys.DecodeChunk(k); ok {
+			again = append(again, keys.AppendChunk(nil, p, app, id, number))
 		}
 		if owner, name, ok := keys.DecodeName(k); ok {
 			again = append(again, keys.AppendName(nil, p, app, owner, name))
