@@ -159,7 +159,9 @@ func TestBlobIsWrittenAndAttached(t *testing.T) {
 func TestBlobGoesWithItsEntity(t *testing.T) {
 	for _, chunks := range []int{0, 1, fewChunks, fewChunks + 1, 100} {
 		for name, remove := range map[string]func(f *fixture){
-			"one":  func(f *fixture) { f.do(command.DeleteEntity{Collection: "things", Target: command.Target{ID: idOf(1)}}, "") },
+			"one": func(f *fixture) {
+				f.do(command.DeleteEntity{Collection: "things", Target: command.Target{ID: idOf(1)}}, "")
+			},
 			"many": func(f *fixture) { f.do(command.DeleteEntities{Collection: "things", IDs: []entity.ID{idOf(1)}}, "") },
 			"step": func(f *fixture) { f.do(command.ClearStep{Collection: "things", Seqs: []entity.Seq{1}}, "") },
 			"app":  func(f *fixture) { f.do(command.PurgeApplication{}, "") },

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/trellisdb/trellis/api"
+	"github.com/trellisdb/trellis/api/assets"
 	"github.com/trellisdb/trellis/api/auth"
 	"github.com/trellisdb/trellis/api/collections"
 	"github.com/trellisdb/trellis/api/directory"
@@ -43,6 +45,7 @@ type Server struct {
 	Admin  string // access token of the organisation's owner
 	Node   *node.Node
 	Mails  *Mailbox // what was sent, unless Options says otherwise
+	Assets *assets.Store
 	dir    atomic.Pointer[directory.Directory]
 	client *http.Client
 	stop   []func() error
@@ -62,6 +65,8 @@ type Options struct {
 	Empty     bool                    // without the organisation and what goes with it
 	Purge     bool                    // what a deleted application holds goes at once
 	ZeroAdds  bool                    // 0 in an event resets nothing
+	FileBytes int64                   // limit of a file; 0: the least that it may be
+	Objects   Objects                 // where data of entities goes; nil: into the cluster
 
 	Services   []management.Service     // that vouch for people; nil: facebook, which nobody can ask
 	Management func(*management.Config) // changes the configuration; may be nil
@@ -69,6 +74,12 @@ type Options struct {
 	Challenge pages.Challenge
 	// Mail takes the mails instead of Server.Mails; may be nil.
 	Mail mail.Sender
+}
+
+// Objects is a bucket of an object store.
+type Objects interface {
+	assets.Objects
+	tasks.Objects
 }
 
 // Start starts a server that ends with the test.
@@ -118,6 +129,12 @@ func OpenWith(dir string, opts Options) (s *Server, err error) {
 	if sender == nil {
 		sender = s.Mails
 	}
+	spool := assets.DefaultSpoolConfig(filepath.Join(dir, "uploads"))
+	spool.FileBytes = max(opts.FileBytes, assets.MinFileBytes)
+	uploads, err := assets.OpenSpool(spool)
+	if err != nil {
+		return s, err
+	}
 	nc.Tasks.Kinds = append(nc.Tasks.Kinds, tasks.Mail(deliverer{sender, &s.dir}))
 	nc.Tasks.Backoff = 10 * time.Millisecond
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -130,6 +147,7 @@ func OpenWith(dir string, opts Options) (s *Server, err error) {
 		defer cancel()
 		return s.Node.Close(ctx)
 	})
+	s.Assets = assets.New(s.Node, uploads, opts.Objects)
 	if err := s.serve(ctx, log, &opts); err != nil {
 		return s, err
 	}
@@ -191,7 +209,7 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 		defer cancel()
 		return requests.Close(ctx)
 	})
-	data := collections.New(cluster, dir, engine, manage).WithCounters(collections.Counting{Requests: requests, ZeroAdds: opts.ZeroAdds})
+	data := collections.New(cluster, dir, engine, manage).WithCounters(collections.Counting{Requests: requests, ZeroAdds: opts.ZeroAdds}).WithAssets(s.Assets)
 	ac := api.DefaultConfig()
 	if opts.API != nil {
 		opts.API(&ac)

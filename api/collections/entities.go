@@ -106,9 +106,6 @@ func (c *call) show(t command.Target) (*wire.Reply, error) {
 // touch answers POST to one entity, which changes nothing (spec
 // collections-and-entities section 5).
 func (c *call) touch(t command.Target) (*wire.Reply, error) {
-	if kind, err := c.req.Kind(); err == nil && kind == wire.MultipartBody {
-		return nil, notOffered("assets")
-	}
 	reply, err := c.show(t)
 	if !t.ID.IsZero() && fault.Is(err, fault.ServiceResourceNotFound) {
 		return nil, c.ofAnotherType(t.ID, err)
@@ -207,15 +204,12 @@ func (c *call) createOne(text []byte) (*wire.Reply, error) {
 		return nil, err
 	}
 	var op command.Op = command.CreateEntities{Rules: c.typ.Rules(), Items: []command.NewEntity{item}}
-	if c.typ.Collection == "users" && c.registration.known && !c.registration.open {
-		// Who cannot sign in without a mail is not created without it.
-		ops, err := c.mails.Welcome(c.req, &entity.Entity{ID: item.ID, Created: item.Created, JSON: item.JSON})
-		if err != nil {
-			return nil, err
-		}
-		if len(ops) > 0 {
-			op = command.Together{First: op, Then: ops}
-		}
+	then, err := c.withCreation(&item)
+	if err != nil {
+		return nil, err
+	}
+	if len(then) > 0 {
+		op = command.Together{First: op, Then: then}
 	}
 	out, err := c.propose(c.req, op)
 	if err != nil {
@@ -318,6 +312,8 @@ func (c *call) newEntity(doc *document, id entity.ID) (command.NewEntity, error)
 		err = groupPath(doc)
 	case "roles":
 		err = newRole(doc, c.group)
+	case "assets", "folders":
+		err = c.filed(doc, nil)
 	}
 	if err != nil {
 		return item, err
@@ -347,7 +343,7 @@ func (c *call) update(t command.Target) (*wire.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.changed(doc); err != nil {
+	if err := c.changed(doc, &t); err != nil {
 		return nil, err
 	}
 	op := command.UpdateEntity{Rules: c.typ.Rules(), Target: t}
@@ -369,8 +365,9 @@ func (c *call) update(t command.Target) (*wire.Reply, error) {
 	return c.reply(out.Entities)
 }
 
-// changed applies the rules of PUT to a document.
-func (c *call) changed(doc *document) error {
+// changed applies the rules of PUT to a document. t is what is changed, nil if that is not
+// one entity.
+func (c *call) changed(doc *document, t *command.Target) error {
 	switch c.typ.Collection {
 	case "users":
 		return c.changedUser(doc)
@@ -378,6 +375,8 @@ func (c *call) changed(doc *document) error {
 		return groupPath(doc)
 	case "roles":
 		return changedRole(doc)
+	case "assets", "folders":
+		return c.filed(doc, t)
 	}
 	return nil
 }
@@ -442,7 +441,7 @@ func (c *call) nameAfterPath(doc *document, t command.Target) error {
 	if c.typ.Collection == "users" && ok {
 		return nil
 	}
-	if ok && strings.EqualFold(strings.TrimSpace(sent), alias.Value) {
+	if ok && (strings.EqualFold(strings.TrimSpace(sent), alias.Value) || samePath(c.typ, sent, alias.Value)) {
 		return nil
 	}
 	return doc.setString(alias.Property, alias.Value)
