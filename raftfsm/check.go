@@ -47,9 +47,10 @@ func (p Problem) String() string { return fmt.Sprintf("key %x: %s", p.Key, p.Wha
 // bitmaps count what is there, credentials have owners, the buckets of a counter come to
 // the same in every resolution, the registry's links and
 // routes lead to records and back, edges are listed at both ends, counted and marked,
-// and end where entities are or a task removes them, binary data is that of an entity, or a
-// task removes it, and has its chunks, and every task has its place in the queue and no
-// other. An error says that reading was not possible; what is wrong
+// and end where entities are or a task removes them, open deliveries have their place and
+// are counted, binary data is that of an entity, or a task removes it, and has its chunks,
+// and every task has its place in the queue and no other. An error says that reading was
+// not possible; what is wrong
 // with what was read is in the report.
 func Check(ctx context.Context, v *storage.View) (Report, error) {
 	c := checker{
@@ -201,6 +202,10 @@ func (c *checker) visit(k, v []byte) error {
 		return nil
 	case keys.KindGrant:
 		return c.grant(k, v)
+	case keys.KindDelivery:
+		return c.delivery(k, v)
+	case keys.KindDue:
+		return c.due(k, v)
 	case keys.KindLink:
 		return c.link(k)
 	case keys.KindRoute:

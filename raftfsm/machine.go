@@ -382,6 +382,16 @@ func (m *Machine) dispatch(cmd *command.Command) (result, error) {
 		return m.dropBlob(cmd, &op)
 	case command.DoomBlob:
 		return m.doomBlob(cmd, &op)
+	case command.ReviseEntity:
+		return m.reviseEntity(cmd, &op)
+	case command.ScheduleTask:
+		return m.scheduleTask(&op)
+	case command.QueueDeliveries:
+		return m.queueDeliveries(cmd, &op)
+	case command.SettleDeliveries:
+		return m.settleDeliveries(cmd, &op)
+	case command.ClearDeliveries:
+		return m.clearDeliveries(cmd, &op)
 	}
 	return result{}, fmt.Errorf("no way to apply a %T", cmd.Op)
 }
@@ -399,11 +409,12 @@ func (m *Machine) belongs(cmd *command.Command) error {
 			return refuse(fault.IllegalArgument, "only the management application does this")
 		}
 		return nil
-	case command.PutTask, command.StepTask, command.FailTask, command.CancelTask, command.RetryTask, command.ExpireTokens:
+	case command.PutTask, command.StepTask, command.FailTask, command.CancelTask, command.RetryTask, command.ScheduleTask, command.ExpireTokens:
 		if cmd.App == entity.NoApp {
 			return nil // the partition's own
 		}
-	case command.Connect, command.Disconnect, command.DropEdges, command.DeleteEntities, command.UpdateEntities:
+	case command.Connect, command.Disconnect, command.DropEdges, command.DeleteEntities, command.UpdateEntities,
+		command.QueueDeliveries, command.SettleDeliveries, command.ClearDeliveries:
 		if cmd.App == entity.Management {
 			return refuse(fault.ForbiddenOperation, "the management application has no connections, and its entities are changed one by one")
 		}

@@ -79,6 +79,8 @@ func (m *Machine) brought(op command.Op, id entity.ID, created bool, now []byte)
 		return m.brought(op.Change, id, created, now)
 	case command.UpdateEntities:
 		return m.patched(now, op.Patch, &op.Rules)
+	case command.ReviseEntity:
+		return m.patched(now, op.Patch, &op.Rules)
 	case command.Connect:
 		if created && op.Create != nil {
 			return op.Create.JSON, nil

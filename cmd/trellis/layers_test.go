@@ -31,6 +31,7 @@ var layers = map[string][]string{
 	"storage/keys":    vocabulary(),
 	"storage/archive": vocabulary(),
 	"storage/seal":    vocabulary(),
+	"storage/objects": vocabulary(),
 	"query/ql":        vocabulary("storage/keys"),
 	"query/cursor":    vocabulary(),
 	"raftfsm/command": vocabulary(),
@@ -102,6 +103,7 @@ var owners = map[string][]string{
 	"github.com/wneessen/go-mail":     {"push/mail"},
 	"github.com/coreos/go-oidc":       {"push/signin"},
 	"github.com/go-jose/go-jose":      {"push/signin"},
+	"github.com/minio/minio-go":       {"storage/objects"},
 }
 
 // vocabulary is what a pure package may use, and extra.

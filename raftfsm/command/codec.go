@@ -213,6 +213,16 @@ func (d *Decoder) op(kind Kind, r *reader) Op {
 		return DropBlob{Blob: r.id()}
 	case KindDoomBlob:
 		return DoomBlob{Blob: r.id()}
+	case KindReviseEntity:
+		return d.reviseEntity(r)
+	case KindScheduleTask:
+		return ScheduleTask{ID: r.id(), NotBefore: r.varint()}
+	case KindQueueDeliveries:
+		return d.queueDeliveries(r)
+	case KindSettleDeliveries:
+		return d.settleDeliveries(r)
+	case KindClearDeliveries:
+		return ClearDeliveries{Number: entity.Seq(r.uvarint())}
 	}
 	return nil
 }

@@ -91,6 +91,13 @@ func samples() []Command {
 			Tallies: []Tally{{Time: 5, Dimensions: entity.Dimensions{User: idOf(1), Group: idOf(2), Category: "ads"}, Increments: []Increment{{Name: "ad_clicks", By: -5}}}}},
 		CountEvent{Rules: rules, ID: idOf(1), Create: &item, Tally: Tally{Time: 5, Increments: []Increment{{Name: "a.b", By: 1}}}},
 		CountEvent{Rules: rules, ID: idOf(1)},
+		ReviseEntity{Rules: rules, ID: idOf(1), Rev: 300, Patch: []byte(`{"a":1}`)},
+		ScheduleTask{ID: idOf(5), NotBefore: 1700000000000},
+		QueueDeliveries{Rules: rules, Notification: idOf(1), Number: 300, Items: []NewDelivery{{Device: 1, Notifier: 300}, {Device: 1 << 40, Notifier: 2}}},
+		SettleDeliveries{Rules: rules, Notification: idOf(1), Number: 300, Receipts: rules, Verdicts: []Verdict{
+			{Device: 1, State: entity.DeliverySent, Receipt: &item}, {Device: 300, Attempts: 2, State: entity.DeliveryOpen, Due: 1700000000000}}},
+		ClearDeliveries{Number: 300},
+		StepTask{ID: idOf(5), Turn: 7, Effect: QueueDeliveries{Rules: rules}},
 		BeginBlob{Blob: idOf(7), Size: 1 << 30, Chunk: 512 << 10, Expires: 1700000000000},
 		BeginBlob{Blob: idOf(7), Size: 9, Object: "3f0b7c10/0191"},
 		PutChunk{Blob: idOf(7), Number: 2047, Data: []byte("bytes")},
@@ -130,9 +137,9 @@ func TestEveryKindSurvivesTheLog(t *testing.T) {
 	for _, c := range want {
 		seen[c.Kind()] = true
 	}
-	for k := KindTermStart; k <= KindDoomBlob; k++ {
-		reserved := k > KindSetProtocol && k < KindPutTask || k > KindCountEvent && k < KindBeginBlob // nobody's
-		if !seen[k] && !reserved {
+	for k := KindTermStart; k <= KindClearDeliveries; k++ {
+		reserved := k > KindSetProtocol && k < KindPutTask || k > KindCountEvent && k < KindBeginBlob || k > KindDoomBlob && k < KindReviseEntity
+		if !seen[k] && !reserved { // which are nobody's
 			t.Errorf("no sample of kind %d", k)
 		}
 	}

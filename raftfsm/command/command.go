@@ -85,6 +85,11 @@ const (
 	KindAttachBlob         Kind = 52
 	KindDropBlob           Kind = 53
 	KindDoomBlob           Kind = 54
+	KindReviseEntity       Kind = 62
+	KindScheduleTask       Kind = 63
+	KindQueueDeliveries    Kind = 64
+	KindSettleDeliveries   Kind = 65
+	KindClearDeliveries    Kind = 66
 )
 
 // TermStart is proposed by a new leader in each of its partitions. Once it is
