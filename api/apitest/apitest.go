@@ -135,6 +135,9 @@ func OpenWith(dir string, opts Options) (s *Server, err error) {
 	if err != nil {
 		return s, err
 	}
+	if opts.Objects != nil {
+		nc.Tasks.Kinds = tasks.WithObjects(nc.Tasks.Kinds, opts.Objects)
+	}
 	nc.Tasks.Kinds = append(nc.Tasks.Kinds, tasks.Mail(deliverer{sender, &s.dir}))
 	nc.Tasks.Backoff = 10 * time.Millisecond
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -147,7 +150,10 @@ func OpenWith(dir string, opts Options) (s *Server, err error) {
 		defer cancel()
 		return s.Node.Close(ctx)
 	})
-	s.Assets = assets.New(s.Node, uploads, opts.Objects)
+	s.Assets = assets.New(s.Node, uploads)
+	if opts.Objects != nil {
+		s.Assets.WithObjects(opts.Objects, true)
+	}
 	if err := s.serve(ctx, log, &opts); err != nil {
 		return s, err
 	}

@@ -54,17 +54,24 @@ const (
 type Store struct {
 	cluster Cluster
 	spool   *Spool
-	objects Objects
+	objects Objects // nil: none is configured
+	remote  bool    // new data goes there
 	turns   chan struct{}
 
 	in, out, failed atomic.Uint64
 	served, stored  atomic.Uint64
 }
 
-// New makes a store in the cluster, or if objects is not nil in an object store: new data
-// goes there.
-func New(cluster Cluster, spool *Spool, objects Objects) *Store {
-	return &Store{cluster: cluster, spool: spool, objects: objects, turns: make(chan struct{}, storing)}
+// New makes a store of data in the cluster.
+func New(cluster Cluster, spool *Spool) *Store {
+	return &Store{cluster: cluster, spool: spool, turns: make(chan struct{}, storing)}
+}
+
+// WithObjects lets data lie in an object store, too: what is there is read from there and,
+// if remote is set, new data goes there. It returns s.
+func (s *Store) WithObjects(objects Objects, remote bool) *Store {
+	s.objects, s.remote = objects, remote && objects != nil
+	return s
 }
 
 // Spool is where uploads arrive.
@@ -101,12 +108,12 @@ func (s *Store) Put(ctx context.Context, app entity.AppID, object string, f *Fil
 	}
 	var err error
 	switch {
-	case s.objects == nil && f.Size <= wholeBytes:
+	case !s.remote && f.Size <= wholeBytes:
 		op.Whole, op.Data = true, make([]byte, f.Size)
 		if _, err = f.ReadAt(op.Data, 0); errors.Is(err, io.EOF) {
 			err = nil
 		}
-	case s.objects != nil:
+	case s.remote:
 		err = s.putObject(ctx, app, object+"/"+op.Blob.String(), op.Blob, f)
 	default:
 		err = s.putChunks(ctx, app, op.Blob, f)
@@ -122,7 +129,7 @@ func (s *Store) Put(ctx context.Context, app entity.AppID, object string, f *Fil
 // Drop removes data that was stored and is nobody's, as the task would later; data that
 // is somebody's it leaves alone.
 func (s *Store) Drop(ctx context.Context, app entity.AppID, op *command.AttachBlob) {
-	if op.Whole || s.objects != nil { // nothing is there yet, or a task must delete it
+	if op.Whole || s.remote { // nothing is there yet, or a task must delete it
 		return
 	}
 	_ = s.propose(ctx, app, command.DropBlob{Blob: op.Blob}) // else the task does it

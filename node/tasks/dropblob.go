@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/trellisdb/trellis/raftfsm/command"
 	"github.com/trellisdb/trellis/storage"
@@ -17,6 +18,21 @@ type Objects interface {
 	// DeleteAll deletes objects whose names begin with a prefix, and reports whether
 	// none is left.
 	DeleteAll(ctx context.Context, prefix string) (done bool, err error)
+}
+
+// WithObjects returns kinds of tasks of which those that have to do with binary data know
+// the object store where it may lie.
+func WithObjects(kinds []Kind, objects Objects) []Kind {
+	kinds = slices.Clone(kinds)
+	for i := range kinds {
+		switch kinds[i].Name {
+		case entity.TaskDropBlob:
+			kinds[i] = DropBlob(objects)
+		case entity.TaskPurgeApplication:
+			kinds[i] = PurgeApplication(objects)
+		}
+	}
+	return kinds
 }
 
 // DropBlob removes binary data that no entity has: what was uploaded and not attached, once
