@@ -37,6 +37,17 @@ func (r *Request) Download(status int, contentType string, body io.ReadCloser, s
 	return &Reply{kind: streamReply, status: status, content: contentType, stream: body, size: size, sized: true}, nil
 }
 
+// Relay makes the body of the response one of so many bytes, -1 of as many as there are,
+// that is passed on as it comes. Fault: Overloaded, if there are too many; the body is
+// closed then.
+func (r *Request) Relay(body io.ReadCloser, size int) error {
+	if !r.limits.Downloads.take(downloadPiece) {
+		return errors.Join(fault.New(fault.Overloaded, "too many downloads at this moment, try again"), body.Close())
+	}
+	r.fh.Response.SetBodyStream(&pieces{body: body, conn: r.fh.Conn(), timeout: r.limits.PieceWrite, downloads: r.limits.Downloads}, size)
+	return nil
+}
+
 // StreamContext ends when the server stops, for what goes on after the request.
 func (r *Request) StreamContext() context.Context { return r.ctx.Context }
 
