@@ -132,9 +132,8 @@ func (r *rest) wantMeta(e map[string]any, kind string, content []byte) {
 	}
 }
 
-// sound fails the test if trellis check would find anything, or if more than so many
-// data is kept, and returns the number of tasks.
-func (r *rest) sound(blobs uint64) (tasks uint64) {
+// report is what trellis check says of the sandbox's partition.
+func (r *rest) report() raftfsm.Report {
 	r.Helper()
 	v, err := r.Node.View(context.Background(), entity.FirstApp)
 	if err != nil {
@@ -147,6 +146,14 @@ func (r *rest) sound(blobs uint64) (tasks uint64) {
 	if err := v.Close(); err != nil {
 		r.Fatal(err)
 	}
+	return rep
+}
+
+// sound fails the test if trellis check would find anything, or if not so much data is
+// kept, and returns the number of tasks.
+func (r *rest) sound(blobs uint64) (tasks uint64) {
+	r.Helper()
+	rep := r.report()
 	for _, problem := range rep.Problems {
 		r.Errorf("%s", problem)
 	}
