@@ -12,7 +12,6 @@ import (
 	"github.com/trellisdb/trellis/api/assets"
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/raftfsm/command"
-	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
 )
 
@@ -178,12 +177,9 @@ func (c *call) attach(t command.Target, up *wire.Upload) (*wire.Reply, error) {
 			change.Create, unfit = c.upsert(t, text)
 		}
 	}
-	out, err := c.give(&in, change, nil)
+	out, err := c.give(&in, change)
 	if unfit != nil && fault.Is(err, fault.ServiceResourceNotFound) {
 		return nil, unfit
-	}
-	if err == nil && out.Created {
-		err = c.welcome(c.typ, out.Entities)
 	}
 	if err != nil {
 		return nil, err
@@ -220,11 +216,7 @@ func (c *call) createWithFile(up *wire.Upload) (*wire.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	then, err := c.withCreation(&item)
-	if err != nil {
-		return nil, err
-	}
-	out, err := c.give(&in, command.UpdateEntity{Rules: c.typ.Rules(), Create: &item}, then)
+	out, err := c.give(&in, command.UpdateEntity{Rules: c.typ.Rules(), Create: &item})
 	if err != nil {
 		return nil, err
 	}
@@ -233,11 +225,15 @@ func (c *call) createWithFile(up *wire.Upload) (*wire.Reply, error) {
 
 // give stores the file of an upload, if it has one, and changes or creates an entity that
 // gets it in the same step, with what goes with that.
-func (c *call) give(in *incoming, change command.UpdateEntity, then []command.Op) (command.Outcome, error) {
+func (c *call) give(in *incoming, change command.UpdateEntity) (command.Outcome, error) {
 	op := command.AttachBlob{Change: change}
 	switch {
 	case in.file == nil:
-		return c.propose(c.req, change)
+		all, err := c.welcomed(c.typ, change.Create, change)
+		if err != nil {
+			return command.Outcome{}, err
+		}
+		return c.propose(c.req, all)
 	case in.file.TooLarge:
 		op.Rejected = append(wire.AppendString([]byte(`{"error":`),
 			fmt.Sprintf("Asset size %d is larger than max size of %d", in.file.Size, c.assets.Spool().FileBytes())), '}')
@@ -261,11 +257,11 @@ func (c *call) give(in *incoming, change command.UpdateEntity, then []command.Op
 		op.Blob, op.Whole, op.Data = stored.Blob, stored.Whole, stored.Data
 		c.req.Renew()
 	}
-	var all command.Op = op
-	if len(then) > 0 {
-		all = command.Together{First: op, Then: then}
+	all, err := c.welcomed(c.typ, op.Change.Create, op)
+	var out command.Outcome
+	if err == nil {
+		out, err = c.propose(c.req, all)
 	}
-	out, err := c.propose(c.req, all)
 	refused := out.Fault != nil
 	if !refused && err == nil && len(out.Entities) > 0 {
 		refused = out.Entities[0].Blob != op.Blob // an earlier request with the same key was answered
@@ -274,13 +270,4 @@ func (c *call) give(in *incoming, change command.UpdateEntity, then []command.Op
 		c.assets.Drop(context.WithoutCancel(c.req.Context()), c.req.App.Number, &op)
 	}
 	return out, err
-}
-
-// withCreation returns what goes with the creation of an entity in the same step: who
-// cannot sign in without a mail is not created without it.
-func (c *call) withCreation(item *command.NewEntity) ([]command.Op, error) {
-	if c.typ.Collection != "users" || !c.registration.known || c.registration.open {
-		return nil, nil
-	}
-	return c.mails.Welcome(c.req, &entity.Entity{ID: item.ID, Created: item.Created, JSON: item.JSON})
 }

@@ -362,3 +362,13 @@ func TestEncodedCommandsMakeTheSameEntry(t *testing.T) {
 		t.Errorf("got  %x\nwant %x", got, want)
 	}
 }
+
+// TestProtocolOfCredentials: a kind that earlier builds refuse waits until all members know it.
+func TestProtocolOfCredentials(t *testing.T) {
+	for kind, want := range map[byte]uint32{entity.CredentialPin: 1, entity.CredentialProvider: 4} {
+		c := Command{Op: SetCredential{Credential: Credential{Kind: kind}}}
+		if got := c.Protocol(); got != want {
+			t.Errorf("kind %d: %d, want %d", kind, got, want)
+		}
+	}
+}

@@ -300,8 +300,9 @@ func (k Kind) Protocol() uint32 {
 	return 1
 }
 
-// Protocol is the version that is needed to understand a command: that of its kind,
-// and of what it holds if it is a step of a task or several at once.
+// Protocol is the version that is needed to understand a command: that of its kind, of
+// what it holds if it is a step of a task or several at once, and of the kind of credential
+// that it sets.
 func (c *Command) Protocol() uint32 {
 	needs := c.Kind().Protocol()
 	switch op := c.Op.(type) {
@@ -314,6 +315,9 @@ func (c *Command) Protocol() uint32 {
 		for _, then := range op.Then {
 			needs = max(needs, then.kind().Protocol())
 		}
+	}
+	if set, ok := c.Op.(SetCredential); ok && set.Credential.Kind == entity.CredentialProvider {
+		needs = max(needs, 4)
 	}
 	return needs
 }
