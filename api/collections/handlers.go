@@ -119,7 +119,8 @@ type call struct {
 	me   bool     // the item segment was "me"
 	data bool     // it is about the data of the entity alone
 
-	group entity.ID // whose roles are created, if they are those of a group
+	group entity.ID      // whose roles are created, if they are those of a group
+	actor *entity.Entity // the user who posts activities; nil: nobody does
 
 	registration registration // see registers
 }
