@@ -13,9 +13,10 @@ type Config struct {
 	URIBytes       int           // path and query
 	BodyBytes      int           // one body, after decompression
 	BodiesBytes    int64         // all bodies being handled at one moment
+	DownloadsBytes int64         // memory for all downloads at one moment, 64 KiB each
 	Connections    int           // open at one moment; more are answered 503
 	HeadTimeout    time.Duration // from the first byte of a request to the end of its headers
-	BodyTimeout    time.Duration // from the end of the headers to the end of the body
+	BodyTimeout    time.Duration // from the end of the headers to the end of the body; of each 64 KiB of an upload
 	WriteTimeout   time.Duration // for a reply to be taken
 	IdleTimeout    time.Duration // between requests of a connection
 	RequestTimeout time.Duration // for a handler to answer
@@ -36,6 +37,7 @@ func DefaultConfig() Config {
 		URIBytes:       12 << 10,
 		BodyBytes:      16 << 20,
 		BodiesBytes:    96 << 20,
+		DownloadsBytes: 64 << 20,
 		Connections:    4096,
 		HeadTimeout:    15 * time.Second,
 		BodyTimeout:    45 * time.Second,
@@ -58,6 +60,7 @@ func (c *Config) check() error {
 		{"URI bytes", int64(c.URIBytes), 256},
 		{"body bytes", int64(c.BodyBytes), 1 << 10},
 		{"bytes of all bodies", c.BodiesBytes, int64(c.BodyBytes) + 8<<10},
+		{"bytes of all downloads", c.DownloadsBytes, 64 << 10},
 		{"connections", int64(c.Connections), 1},
 		{"head timeout", int64(c.HeadTimeout), 1},
 		{"body timeout", int64(c.BodyTimeout), 1},

@@ -94,12 +94,21 @@ func (s *Server) forwarded(fh *fasthttp.RequestCtx, req *wire.Request, err error
 	host := string(fh.Host())
 	fh.Request.Header.SetHost(host)
 	fh.Request.Header.Set(clientHeader, req.Address().String())
-	if err := s.peers.to(node, parts.Dial).DoDeadline(&fh.Request, &fh.Response, deadline); err != nil {
+	body := fh.Request.Header.ContentLength() != 0 && fh.RequestBodyStream() != nil
+	if isBulk(fh) {
+		err = s.forwardBulk(fh, req, node, parts.Dial)
+	} else {
+		err = s.peers.to(node, parts.Dial).DoDeadline(&fh.Request, &fh.Response, deadline)
+		fh.Response.Header.Del("Connection")
+	}
+	if err != nil {
 		s.log.Debug("request not forwarded", "node", node, "error", err)
 		fh.Response.Reset()
+		if body { // how much of it was read nobody knows: what follows is no request
+			wire.CloseUnread(fh)
+		}
 		return false
 	}
 	req.Abandon()
-	fh.Response.Header.Del("Connection")
 	return true
 }

@@ -127,7 +127,7 @@ func TestLimits(t *testing.T) {
 	ts.send(t, "POST", "/acme/shop/x", "", "["+big[:(100<<10)-4]+`"]`).want(t, "body at the limit", 200, "")
 	ts.raw(t, fmt.Sprintf("POST /acme/shop/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(big), big)).
 		want(t, "chunked over the limit", 413, "request_too_large")
-	ts.raw(t, "POST /acme/shop/x HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1000000\r\n\r\n").
+	ts.raw(t, "POST /acme/shop/x HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n").
 		want(t, "expecting over the limit", 413, "request_too_large")
 	if used := ts.Stats().BodyBytes; used != 0 {
 		t.Errorf("%d bytes of bodies are never given back", used)

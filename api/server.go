@@ -71,6 +71,8 @@ func NewStarting(cfg Config, log *slog.Logger) (*Server, error) {
 		BaseURL:     cfg.BaseURL,
 		GzipFrom:    cfg.GzipFrom,
 		PieceWrite:  cfg.WriteTimeout,
+		PieceRead:   cfg.BodyTimeout,
+		Downloads:   wire.NewBudget(cfg.DownloadsBytes),
 		Reservation: wire.NewBudget(cfg.BodiesBytes),
 	}
 	s.http = &fasthttp.Server{
@@ -236,9 +238,9 @@ func (s *Server) headReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig 
 }
 
 // expect answers Expect: 100-continue; a body that would be refused for its
-// size is not asked for.
+// size is not asked for. An upload has a size of its own.
 func (s *Server) expect(fh *fasthttp.RequestCtx) int {
-	if ambiguous(&fh.Request.Header) || fh.Request.Header.ContentLength() <= s.cfg.BodyBytes {
+	if ambiguous(&fh.Request.Header) || fh.Request.Header.ContentLength() <= s.cfg.BodyBytes || !wire.MustFit(fh.Request.Header.ContentType()) {
 		return fasthttp.StatusContinue
 	}
 	wire.Fail(fh, fault.New(fault.RequestTooLarge, "body is larger than %d bytes", s.cfg.BodyBytes))

@@ -29,6 +29,7 @@ type Report struct {
 	Edges        uint64
 	Listed       uint64 // activities in lists
 	Tasks        uint64
+	Blobs        uint64
 	Found        uint64    // number of problems
 	Problems     []Problem // the first of them
 }
@@ -49,7 +50,8 @@ func (p Problem) String() string { return fmt.Sprintf("key %x: %s", p.Key, p.Wha
 // routes lead to records and back, edges are listed at both ends, counted and marked,
 // and end where entities are or a task removes them, so do lists of activities, which
 // say the same of an activity as is said with it, open deliveries have their place and
-// are counted, and every task has its place in the queue and no other. An error says that
+// are counted, binary data is that of an entity, or a task removes it, and has its
+// chunks, and every task has its place in the queue and no other. An error says that
 // reading was not possible; what is wrong with what was read is in the report.
 func Check(ctx context.Context, v *storage.View) (Report, error) {
 	c := checker{
@@ -101,6 +103,7 @@ type checker struct {
 	nextEdge    entity.Seq // of the application of the last key
 	counted     counted
 	lists       lists
+	chunks      chunkRun
 	key, value  []byte
 	seed        maphash.Seed
 }
@@ -140,6 +143,7 @@ func (c *checker) walk(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.endChunks()
 	c.endSeries()
 	c.compareCounters()
 	return c.compareIndexes(ctx)
@@ -217,6 +221,10 @@ func (c *checker) visit(k, v []byte) error {
 		return c.connected(k, v)
 	case keys.KindVerb:
 		return c.verbCount(k, v)
+	case keys.KindChunk:
+		return c.chunk(k, v)
+	case keys.KindBlob:
+		return c.blob(k, v)
 	case keys.KindCounter:
 		return c.sum(k, v)
 	case keys.KindCounterName:
@@ -363,6 +371,9 @@ func (c *checker) entity(k, v []byte) error {
 		if counted.with++; u.Several {
 			counted.several++
 		}
+	}
+	if err := c.hasBlob(k, id, &e); err != nil {
+		return err
 	}
 	return c.marks(k, id, &e)
 }

@@ -465,7 +465,7 @@ func (m *Machine) deleteEntity(cmd *command.Command, op *command.DeleteEntity) (
 	}, nil
 }
 
-// remove takes an entity and its index entries out of a collection.
+// remove takes an entity with its index entries and its binary data out of a collection.
 func (m *Machine) remove(c *collection, e *entity.Entity) error {
 	if err := m.recallEntries(c, e); err != nil {
 		return err
@@ -482,6 +482,9 @@ func (m *Machine) remove(c *collection, e *entity.Entity) error {
 	m.leave(c, e.Generation)
 	c.count--
 	m.names.change(c)
+	if !e.Blob.IsZero() {
+		return m.removeBlob(c.App, e.Blob)
+	}
 	return nil
 }
 

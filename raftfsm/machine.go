@@ -378,6 +378,16 @@ func (m *Machine) dispatch(cmd *command.Command) (result, error) {
 		return m.deliver(cmd, &op)
 	case command.Unlist:
 		return m.unlist(cmd, &op)
+	case command.BeginBlob:
+		return m.beginBlob(cmd, &op)
+	case command.PutChunk:
+		return m.putChunk(cmd, &op)
+	case command.AttachBlob:
+		return m.attachBlob(cmd, &op)
+	case command.DropBlob:
+		return m.dropBlob(cmd, &op)
+	case command.DoomBlob:
+		return m.doomBlob(cmd, &op)
 	case command.ReviseEntity:
 		return m.reviseEntity(cmd, &op)
 	case command.ScheduleTask:
@@ -413,6 +423,10 @@ func (m *Machine) belongs(cmd *command.Command) error {
 		command.Post, command.Deliver, command.Unlist, command.QueueDeliveries, command.SettleDeliveries, command.ClearDeliveries:
 		if cmd.App == entity.Management {
 			return refuse(fault.ForbiddenOperation, "the management application has no connections, and its entities are changed one by one")
+		}
+	case command.BeginBlob, command.PutChunk, command.AttachBlob, command.DropBlob, command.DoomBlob:
+		if cmd.App == entity.Management {
+			return refuse(fault.ForbiddenOperation, "entities of the management application have no binary data")
 		}
 	}
 	if cmd.App == entity.NoApp || (cmd.App == entity.Management) != (m.cfg.Partition == entity.System) {

@@ -76,7 +76,9 @@ func (m *Machine) brought(op command.Op, id entity.ID, created bool, now []byte)
 		if created && op.Create != nil {
 			return op.Create.JSON, nil
 		}
-		return m.patched(now, op.Patch, &op.Rules)
+		return m.patched(now, orEmpty(op.Patch), &op.Rules)
+	case command.AttachBlob:
+		return m.brought(op.Change, id, created, now)
 	case command.UpdateEntities:
 		return m.patched(now, op.Patch, &op.Rules)
 	case command.ReviseEntity:

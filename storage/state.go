@@ -165,6 +165,19 @@ func get(r pebble.Reader, dst, key []byte) ([]byte, bool, error) {
 	return dst, true, closer.Close()
 }
 
+// visit lends the value of a key, if it exists, to f until that returns.
+func visit(r pebble.Reader, key []byte, f func(value []byte)) error {
+	value, closer, err := r.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return readError(key, err)
+	}
+	f(value)
+	return closer.Close()
+}
+
 func readError(key []byte, err error) error {
 	p, _ := keys.PartitionOf(key)
 	return fmt.Errorf("partition %d: read key %x: %w", p, key, corrupt(err))

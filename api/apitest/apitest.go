@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/trellisdb/trellis/api"
+	"github.com/trellisdb/trellis/api/assets"
 	"github.com/trellisdb/trellis/api/auth"
 	"github.com/trellisdb/trellis/api/collections"
 	"github.com/trellisdb/trellis/api/directory"
@@ -44,6 +46,7 @@ type Server struct {
 	Admin  string // access token of the organisation's owner
 	Node   *node.Node
 	Mails  *Mailbox // what was sent, unless Options says otherwise
+	Assets *assets.Store
 	dir    atomic.Pointer[directory.Directory]
 	client *http.Client
 	stop   []func() error
@@ -63,6 +66,8 @@ type Options struct {
 	Empty     bool                    // without the organisation and what goes with it
 	Purge     bool                    // what a deleted application holds goes at once
 	ZeroAdds  bool                    // 0 in an event resets nothing
+	FileBytes int64                   // limit of a file; 0: the least that it may be
+	Objects   Objects                 // where data of entities goes; nil: into the cluster
 
 	TestAccount    *management.TestAccount // is set up; nil: none is
 	LegacyApproval bool                    // see collections.Handlers.WithLegacyApproval
@@ -73,6 +78,12 @@ type Options struct {
 	Challenge pages.Challenge
 	// Mail takes the mails instead of Server.Mails; may be nil.
 	Mail mail.Sender
+}
+
+// Objects is a bucket of an object store.
+type Objects interface {
+	assets.Objects
+	tasks.Objects
 }
 
 // Start starts a server that ends with the test.
@@ -122,6 +133,15 @@ func OpenWith(dir string, opts Options) (s *Server, err error) {
 	if sender == nil {
 		sender = s.Mails
 	}
+	spool := assets.DefaultSpoolConfig(filepath.Join(dir, "uploads"))
+	spool.FileBytes = max(opts.FileBytes, assets.MinFileBytes)
+	uploads, err := assets.OpenSpool(spool)
+	if err != nil {
+		return s, err
+	}
+	if opts.Objects != nil {
+		nc.Tasks.Kinds = tasks.WithObjects(nc.Tasks.Kinds, opts.Objects)
+	}
 	nc.Tasks.Kinds = append(nc.Tasks.Kinds, tasks.Mail(deliverer{sender, &s.dir}))
 	nc.Tasks.Backoff = 10 * time.Millisecond
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -134,6 +154,10 @@ func OpenWith(dir string, opts Options) (s *Server, err error) {
 		defer cancel()
 		return s.Node.Close(ctx)
 	})
+	s.Assets = assets.New(s.Node, uploads)
+	if opts.Objects != nil {
+		s.Assets.WithObjects(opts.Objects, true)
+	}
 	if err := s.serve(ctx, log, &opts); err != nil {
 		return s, err
 	}
@@ -207,7 +231,7 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 		return requests.Close(ctx)
 	})
 	data := collections.New(cluster, dir, engine, manage).WithCounters(collections.Counting{Requests: requests, ZeroAdds: opts.ZeroAdds}).
-		WithLegacyApproval(opts.LegacyApproval)
+		WithLegacyApproval(opts.LegacyApproval).WithAssets(s.Assets)
 	ac := api.DefaultConfig()
 	if opts.API != nil {
 		opts.API(&ac)

@@ -149,6 +149,9 @@ func judge(w *wire, in *input, dir string) string {
 	if in.method == "HEAD" || in.method == "OPTIONS" || status == http.StatusTemporaryRedirect {
 		return ""
 	}
+	if status == http.StatusOK && len(body) == 0 && header.Get("Content-Type") == "" && (in.method == "PUT" || in.method == "POST") {
+		return "" // an entity has got the bytes as its data
+	}
 	if strings.HasPrefix(header.Get("Content-Type"), "application/javascript") {
 		_, script, _ := bytes.Cut(body, []byte("("))
 		body = bytes.TrimSuffix(script, []byte(")"))

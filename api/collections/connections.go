@@ -44,7 +44,14 @@ func (c *call) connections(every bool, own []param, rest []string) (*wire.Reply,
 			change, err = c.dictionary(v, owners, last)
 			return err
 		}
-		if c.req.Method() == "GET" {
+		switch {
+		case c.wantsData() && !last.indexes:
+			ask, err := c.ask(&params{own: last.own, rest: c.req}, defaultLimit)
+			if err == nil {
+				change, err = c.sendConnected(v, owners, last, &ask)
+			}
+			return err
+		case c.req.Method() == "GET":
 			reply, err = c.showConnections(v, owners, last)
 			return err
 		}

@@ -106,9 +106,6 @@ func (c *call) show(t command.Target) (*wire.Reply, error) {
 // touch answers POST to one entity, which changes nothing (spec
 // collections-and-entities section 5).
 func (c *call) touch(t command.Target) (*wire.Reply, error) {
-	if kind, err := c.req.Kind(); err == nil && kind == wire.MultipartBody {
-		return nil, notOffered("assets")
-	}
 	reply, err := c.show(t)
 	if !t.ID.IsZero() && fault.Is(err, fault.ServiceResourceNotFound) {
 		return nil, c.ofAnotherType(t.ID, err)
@@ -371,6 +368,8 @@ func (c *call) newEntity(doc *document, id entity.ID) (command.NewEntity, error)
 			created = c.now()
 		}
 		err = c.newActivity(doc, created)
+	case "assets", "folders":
+		err = c.filed(doc, nil)
 	}
 	if err != nil {
 		return item, err
@@ -400,7 +399,7 @@ func (c *call) update(t command.Target) (*wire.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.changed(doc); err != nil {
+	if err := c.changed(doc, &t); err != nil {
 		return nil, err
 	}
 	op := command.UpdateEntity{Rules: c.typ.Rules(), Target: t}
@@ -423,8 +422,9 @@ func (c *call) update(t command.Target) (*wire.Reply, error) {
 	return c.reply(out.Entities)
 }
 
-// changed applies the rules of PUT to a document.
-func (c *call) changed(doc *document) error {
+// changed applies the rules of PUT to a document. t is what is changed, nil if that is not
+// one entity.
+func (c *call) changed(doc *document, t *command.Target) error {
 	switch c.typ.Collection {
 	case "users":
 		return c.changedUser(doc)
@@ -434,6 +434,8 @@ func (c *call) changed(doc *document) error {
 		return changedRole(doc)
 	case "activities":
 		return changedActivity(doc)
+	case "assets", "folders":
+		return c.filed(doc, t)
 	}
 	return nil
 }
@@ -498,7 +500,7 @@ func (c *call) nameAfterPath(doc *document, t command.Target) error {
 	if c.typ.Collection == "users" && ok {
 		return nil
 	}
-	if ok && strings.EqualFold(strings.TrimSpace(sent), alias.Value) {
+	if ok && (strings.EqualFold(strings.TrimSpace(sent), alias.Value) || samePath(c.typ, sent, alias.Value)) {
 		return nil
 	}
 	return doc.setString(alias.Property, alias.Value)

@@ -47,17 +47,17 @@ func groupPath(doc *document) error {
 	return doc.setString("path", path)
 }
 
-// groupNamed finds the group that the first of some segments name: by its UUID, or by
-// the longest path that some group has, or by the name in the first. n is how many
-// segments that are. If there is none, n is how many could be the path of one, and the
-// target names a group of that path.
-func (c *call) groupNamed(v *storage.View, segments []string) (t command.Target, n int, found bool, err error) {
+// pathNamed finds the entity, of a type that is known by its path, that the first of some
+// segments name: by its UUID, or by the longest path that some entity has, or if it is a
+// group by the name in the first. n is how many segments that are. If there is none, n is
+// how many could be the path of one, and the target names one of that path.
+func (c *call) pathNamed(v *storage.View, segments []string) (t command.Target, n int, found bool, err error) {
 	if id, ok := entity.ParseID(segments[0]); ok {
 		t, err = c.target(segments[0])
 		return t, 1, !id.IsZero(), err
 	}
 	run := 0
-	for run < len(segments) && !c.endsGroup(segments[run]) {
+	for run < len(segments) && !c.endsPath(segments[run]) {
 		run++
 	}
 	var names []string
@@ -66,7 +66,7 @@ func (c *call) groupNamed(v *storage.View, segments []string) (t command.Target,
 		names = append(names, name)
 	}
 	for n = run; n > 0; n-- {
-		t = command.Target{Aliases: []command.Alias{{Property: "path", Value: cleanPath(strings.Join(names[:n], "/"))}}}
+		t = c.pathTarget(cleanPath(strings.Join(names[:n], "/")))
 		if t.Aliases[0].Value == "" || len(t.Aliases[0].Value) > maxUniqueBytes {
 			continue
 		}
@@ -77,16 +77,18 @@ func (c *call) groupNamed(v *storage.View, segments []string) (t command.Target,
 	if run == 0 {
 		return t, 0, false, nil
 	}
-	if id, ok, err := c.groupByName(v, names[0]); err != nil || ok {
-		return command.Target{ID: id}, 1, ok, err
+	if c.typ.Collection == "groups" {
+		if id, ok, err := c.groupByName(v, names[0]); err != nil || ok {
+			return command.Target{ID: id}, 1, ok, err
+		}
 	}
-	t = command.Target{Aliases: []command.Alias{{Property: "path", Value: cleanPath(strings.Join(names, "/"))}}}
-	return t, run, false, nil
+	return c.pathTarget(cleanPath(strings.Join(names, "/"))), run, false, nil
 }
 
-// endsGroup reports whether a segment cannot be one of the path of a group.
-func (c *call) endsGroup(segment string) bool {
-	if _, isID := entity.ParseID(segment); isID || contains(groupWords, segment) {
+// endsPath reports whether a segment cannot be one of the path of an entity of the call's
+// type.
+func (c *call) endsPath(segment string) bool {
+	if _, isID := entity.ParseID(segment); isID || c.typ.Collection == "groups" && contains(groupWords, segment) {
 		return true
 	}
 	every, _, err := c.selection(segment)
@@ -110,13 +112,13 @@ func (c *call) groupByName(v *storage.View, name string) (entity.ID, bool, error
 	return page.Rows[0].Entity.ID, true, nil
 }
 
-// joinGroup makes one segment of those that name a group.
-func (c *call) joinGroup() error {
+// joinPath makes one segment of those that are the path of an entity.
+func (c *call) joinPath() error {
 	if every, _, err := c.selection(c.seg[1]); every || err != nil || strings.HasPrefix(c.seg[1], "_") || contains([]string{"indexes"}, c.seg[1]) {
 		return err
 	}
 	return c.reading(c.req, func(v *storage.View) error {
-		t, n, _, err := c.groupNamed(v, c.seg[1:])
+		t, n, _, err := c.pathNamed(v, c.seg[1:])
 		switch {
 		case err != nil:
 			return err

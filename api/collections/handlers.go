@@ -3,9 +3,11 @@ package collections
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/trellisdb/trellis/api/assets"
 	"github.com/trellisdb/trellis/api/auth"
 	"github.com/trellisdb/trellis/api/inflect"
 	"github.com/trellisdb/trellis/api/schema"
@@ -69,6 +71,7 @@ type Handlers struct {
 	types    typeCache
 	requests Requests
 	zeroAdds bool
+	assets   *assets.Store // nil: entities have no binary data
 
 	legacyApproval bool
 }
@@ -93,13 +96,15 @@ func (h *Handlers) Handle(req *wire.Request) (*wire.Reply, error) {
 	if len(segments) == 0 {
 		return h.root(req)
 	}
+	segments = asAssets(segments)
 	if schema.Command(segments[0]) {
 		return h.command(req)
 	}
-	c, err := h.call(req)
+	c, err := h.call(req, segments)
 	if err != nil {
 		return nil, err
 	}
+	c.cutData()
 	return c.answer()
 }
 
@@ -112,6 +117,7 @@ type call struct {
 	own  []param  // matrix parameters of the collection's segment
 	path string   // "/items"
 	me   bool     // the item segment was "me"
+	data bool     // it is about the data of the entity alone
 
 	group entity.ID      // whose roles are created, if they are those of a group
 	actor *entity.Entity // the user who posts activities; nil: nobody does
@@ -120,8 +126,7 @@ type call struct {
 }
 
 // call finds the collection of a request.
-func (h *Handlers) call(req *wire.Request) (*call, error) {
-	segments := req.Segments()
+func (h *Handlers) call(req *wire.Request, segments []string) (*call, error) {
 	first, own := cutMatrix(segments[0])
 	typ, err := h.types.of(first)
 	if err != nil {
@@ -155,9 +160,15 @@ func (c *call) answer() (*wire.Reply, error) {
 	if c.typ.Collection == "users" && len(c.seg) == 3 && contains(commands, c.seg[2]) {
 		return c.commandUser()
 	}
-	if c.typ.Collection == "groups" && len(c.seg) > 1 && len(c.own) == 0 {
-		if err := c.joinGroup(); err != nil {
+	if byPath(c.typ) && len(c.seg) > 1 && len(c.own) == 0 {
+		if err := c.joinPath(); err != nil {
 			return nil, err
+		}
+		if c.data && len(c.seg) > 2 { // the word stands in the path of a connection
+			c.seg, c.data = append(slices.Clip(c.seg), dataWord), false
+			if err := c.authorize(); err != nil {
+				return nil, err
+			}
 		}
 	}
 	segments := c.seg
@@ -228,12 +239,12 @@ func (c *call) collection(p *params) (*wire.Reply, error) {
 	case "GET":
 		return c.list(p)
 	case "POST":
-		return c.create(true)
+		return c.createAny(true)
 	case "PUT":
 		if p.selects() {
 			return c.updateMany(p)
 		}
-		return c.create(false)
+		return c.createAny(false)
 	}
 	if p.selects() {
 		return c.deleteMany(p)
@@ -250,28 +261,46 @@ func (c *call) item(segment string) (*wire.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch c.req.Method() {
-	case "GET":
+	method := c.req.Method()
+	switch {
+	case c.data && c.assets == nil:
+		return nil, notOffered(c.typ.Collection + " " + dataWord)
+	case method == "PUT" || method == "POST":
+		expected := wire.RawToo
+		if c.data {
+			expected = wire.Anything
+		}
+		reply, done, err := c.uploads(expected, func(up *wire.Upload) (*wire.Reply, error) { return c.attach(t, up) })
+		if done {
+			return reply, err
+		}
+	}
+	switch {
+	case method == "GET" && c.wantsData():
+		return c.sendItem(t)
+	case c.data:
+		return nil, fault.New(fault.UnsupportedAction, "data is replaced, or goes with its entity")
+	case method == "GET":
 		return c.show(t)
-	case "PUT":
+	case method == "PUT":
 		return c.update(t)
-	case "POST":
+	case method == "POST":
 		return c.touch(t)
 	}
 	return c.remove(t)
 }
 
-// jsonBody returns the JSON a write brings; nil if it brings nothing. Forms with
-// files make assets.
-func (c *call) jsonBody() ([]byte, error) {
-	switch kind, err := c.req.Kind(); {
-	case err != nil:
-		return nil, err
-	case kind == wire.MultipartBody:
-		return nil, notOffered("assets")
+// createAny answers POST to a collection, and PUT without id or query, with whatever body.
+func (c *call) createAny(batch bool) (*wire.Reply, error) {
+	reply, done, err := c.uploads(wire.Forms, c.createWithFile)
+	if done {
+		return reply, err
 	}
-	return c.req.JSON()
+	return c.create(batch)
 }
+
+// jsonBody returns the JSON a write brings; nil if it brings nothing.
+func (c *call) jsonBody() ([]byte, error) { return c.req.JSON() }
 
 // command answers what is named like a collection and is none.
 func (h *Handlers) command(req *wire.Request) (*wire.Reply, error) {

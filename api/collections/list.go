@@ -27,6 +27,9 @@ func (c *call) list(p *params) (*wire.Reply, error) {
 	if err := withoutScoped(c.typ, &ask); err != nil {
 		return nil, err
 	}
+	if c.wantsData() {
+		return c.sendListed(&ask)
+	}
 	err = c.reading(c.req, func(v *storage.View) error {
 		if ask.From, err = c.source(v, c.typ); err != nil {
 			return err

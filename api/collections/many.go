@@ -89,7 +89,7 @@ func (c *call) patch() (patch []byte, unique string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	if err := c.changed(doc); err != nil {
+	if err := c.changed(doc, nil); err != nil {
 		return nil, "", err
 	}
 	for _, name := range c.typ.Unique {

@@ -50,7 +50,6 @@ type relation struct {
 // unserved are sub-collections of the default types, which are no connections and not
 // served by this version (spec collections-and-entities section 10).
 var unserved = map[string][]string{
-	"users":         {"file"},
 	"devices":       {"receipts"},
 	"notifications": {"receipts", "queue"},
 }
@@ -286,8 +285,8 @@ func (c *call) entityOf(v *storage.View, r relation, segments []string) (relatio
 // named finds the entity of the call's collection that the first of some segments name,
 // and how many segments that are. If there is none, n is how many could.
 func (c *call) named(v *storage.View, segments []string) (t command.Target, n int, found bool, err error) {
-	if c.typ.Collection == "groups" {
-		if t, n, found, err = c.groupNamed(v, segments); n > 0 || err != nil {
+	if byPath(c.typ) {
+		if t, n, found, err = c.pathNamed(v, segments); n > 0 || err != nil {
 			return t, n, found, err
 		}
 	}

@@ -29,11 +29,14 @@ func (c *call) target(segment string) (command.Target, error) {
 		return command.Target{ID: id}, nil
 	}
 	value := strings.TrimSpace(segment)
-	if c.typ.Collection == "groups" {
+	if byPath(c.typ) {
 		value = cleanPath(value)
 	}
 	if value == "" || len(value) > maxUniqueBytes {
 		return command.Target{}, c.missing()
+	}
+	if isFiled(c.typ) {
+		return c.pathTarget(value), nil
 	}
 	var t command.Target
 	if c.typ.Collection == "users" {

@@ -86,8 +86,14 @@ var defaults = map[string]*Type{
 		Collection: "activities", Name: "activity", Default: true, Offered: true, Aliases: nothing, Required: []string{"actor", "verb"},
 		declared: []declaration{{"verb", String}, {"published", Integer}, {"content", String}, {"title", String}, {"category", String}},
 	},
-	"assets":        {Collection: "assets", Name: "asset", Default: true, Aliases: byPath, Unique: byPath, Required: []string{"owner", "path"}},
-	"folders":       {Collection: "folders", Name: "folder", Default: true, Aliases: byPath, Unique: byPath, Required: []string{"owner", "path"}},
+	"assets": {
+		Collection: "assets", Name: "asset", Default: true, Offered: true, Aliases: byPath, Unique: byPath, Required: []string{"owner", "path"},
+		declared: []declaration{{"path", String}, {"name", String}, {"owner", String}},
+	},
+	"folders": {
+		Collection: "folders", Name: "folder", Default: true, Offered: true, Aliases: byPath, Unique: byPath, Required: []string{"owner", "path"},
+		declared: []declaration{{"path", String}, {"name", String}, {"owner", String}},
+	},
 	"notifications": {Collection: "notifications", Name: "notification", Default: true, Aliases: nothing},
 	"notifiers":     {Collection: "notifiers", Name: "notifier", Default: true, Aliases: byName, Unique: byName, declared: named},
 	"receipts":      {Collection: "receipts", Name: "receipt", Default: true, Aliases: nothing},
@@ -128,7 +134,7 @@ const maxName = 256
 // of the API rather than a collection.
 func Command(segment string) bool {
 	switch strings.ToLower(segment) {
-	case "auth", "token", "authorize", "credentials", "export", "apm", "file", "hello", "resetroles", "rolenames":
+	case "auth", "token", "authorize", "credentials", "export", "apm", "hello", "resetroles", "rolenames":
 		return true
 	}
 	return false
@@ -163,7 +169,7 @@ func (t *Type) Class(property string) Class {
 // the client's, and is silently left out: on creation and update alike. The
 // name is compared without case. Secrets (Secret) are not among them.
 func Dropped(property string) bool {
-	return foldedIn(property, "uuid", "type", "created", "modified", "metadata")
+	return foldedIn(property, "uuid", "type", "created", "modified", "metadata", command.FileMetadata)
 }
 
 // DroppedOnUpdate reports what Dropped does, for updates, which leave out more.

@@ -61,23 +61,37 @@ type body struct {
 	parseErr error
 	value    *fastjson.Value
 	parser   *fastjson.Parser
-	taken    int // bytes of the budget
+	taken    int    // bytes of the budget
+	digest   []byte // stands for content that was read as an upload
 	stream   stream
 }
 
 // stream is a body as it arrives. It stays broken once it is: what follows a
 // mistake in its framing is never read as if it were more of it.
 type stream struct {
-	src io.Reader // nil before the first read
-	err error
+	src   io.Reader // nil before the first read
+	err   error
+	ahead []byte // read already, and to be read once more
+	left  int64  // bytes that were announced and have not arrived; less than 0: nobody knows
 }
 
 // Read implements io.Reader.
 func (s *stream) Read(p []byte) (int, error) {
+	if len(s.ahead) > 0 {
+		n := copy(p, s.ahead)
+		s.ahead = s.ahead[n:]
+		return n, nil
+	}
 	if s.err != nil {
 		return 0, s.err
 	}
 	n, err := s.src.Read(p)
+	if s.left >= 0 {
+		// A connection that ends is no end of the body.
+		if s.left -= int64(n); s.left > 0 && errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+	}
 	s.err = err
 	return n, err
 }
@@ -88,6 +102,7 @@ func (r *Request) bodyStream() *stream {
 		if r.body.stream.src = r.fh.RequestBodyStream(); r.body.stream.src == nil {
 			return nil
 		}
+		r.body.stream.left = int64(r.fh.Request.Header.ContentLength())
 	}
 	return &r.body.stream
 }
@@ -329,7 +344,7 @@ func (r *Request) finishBody(discard int64) {
 		return
 	}
 	n, err := io.Copy(io.Discard, io.LimitReader(stream, discard+1))
-	if err != nil || n > discard {
+	if err != nil || stream.err != nil && !errors.Is(stream.err, io.EOF) || n > discard {
 		closeUnread(r.fh)
 	}
 }

@@ -42,7 +42,11 @@ func (c *deadlineContext) Value(key any) any {
 }
 
 // Deadline returns the request's deadline.
-func (c *deadlineContext) Deadline() (time.Time, bool) { return c.deadline, true }
+func (c *deadlineContext) Deadline() (time.Time, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.deadline, true
+}
 
 // Done starts the timer when it is first called.
 func (c *deadlineContext) Done() <-chan struct{} {
@@ -70,6 +74,18 @@ func (c *deadlineContext) Err() error {
 		return context.DeadlineExceeded
 	}
 	return c.Context.Err()
+}
+
+// renew moves the deadline, and asks for reads that are up to date from now on. The
+// channel that Done returned before closes.
+func (c *deadlineContext) renew(now time.Time, timeout time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deadline, c.fresh.Since = now.Add(timeout), now
+	if c.mu.cancel != nil {
+		c.mu.cancel()
+		c.mu.waited, c.mu.cancel = nil, nil
+	}
 }
 
 // end releases the timer; the context is over for whoever still holds it.

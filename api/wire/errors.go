@@ -34,6 +34,8 @@ func rowOf(code fault.Code) (row, bool) {
 		return row{400, "com.fasterxml.jackson.databind.JsonMappingException", 0}, true
 	case fault.NullArgument:
 		return row{400, "org.apache.commons.lang.NullArgumentException", 0}, true
+	case fault.NotAcceptable:
+		return row{406, "javax.ws.rs.NotAcceptableException", 0}, true
 	case fault.NotSupported:
 		return row{415, "javax.ws.rs.NotSupportedException", 0}, true
 	case fault.RequestTooLarge:

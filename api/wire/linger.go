@@ -48,6 +48,10 @@ func (c *lingeringConn) Close() error {
 	return c.TCPConn.Close()
 }
 
+// CloseUnread ends the connection after this reply: a part of the request is unread, and
+// nobody knows which.
+func CloseUnread(fh *fasthttp.RequestCtx) { closeUnread(fh) }
+
 // closeUnread ends the connection after this reply, whatever of the request is
 // on its way still.
 func closeUnread(fh *fasthttp.RequestCtx) {

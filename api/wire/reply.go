@@ -42,7 +42,9 @@ type Reply struct {
 	content  string // content type, or the location of a redirect
 	raw      []byte
 	stream   io.ReadCloser
-	headers  []header // of a raw reply or a redirect
+	sized    bool // the stream is a download of size bytes
+	size     int64
+	headers  []header // of a raw reply, a redirect or a download
 }
 
 type header struct{ name, value string }
@@ -146,7 +148,7 @@ func Found(location string) *Reply {
 	return &Reply{kind: redirectReply, status: 302, content: location}
 }
 
-// Header adds a header to a raw reply or a redirect.
+// Header adds a header to a raw reply, a redirect or a download.
 func (p *Reply) Header(name, value string) *Reply {
 	p.headers = append(p.headers, header{name, value})
 	return p

@@ -40,7 +40,9 @@ type Limits struct {
 	BaseURL     string        // public base URL; empty: scheme and Host of the request
 	GzipFrom    int           // replies of at least this many bytes are compressed if asked; 0: never
 	PieceWrite  time.Duration // for the client to take a piece of a stream
+	PieceRead   time.Duration // for the client to send a piece of an upload
 	Reservation *Budget       // memory for bodies, of all connections together
+	Downloads   *Budget       // memory for pieces of downloads, likewise
 }
 
 // Request is one request of a client. Handlers use it from one goroutine.
@@ -140,6 +142,9 @@ func (r *Request) Context() context.Context { return r.ctx }
 // Method is GET, POST, PUT or DELETE. HEAD requests count as GET.
 func (r *Request) Method() string { return r.method }
 
+// Head reports whether only the headers of the reply are asked for.
+func (r *Request) Head() bool { return r.fh.IsHead() }
+
 // Action is the lower-case method, as envelopes show it.
 func (r *Request) Action() string {
 	switch r.method {
@@ -204,6 +209,9 @@ func (r *Request) Idempotency(step int) (id [16]byte, ok bool, err error) {
 	content, err := r.Body()
 	if err != nil {
 		return id, false, err
+	}
+	if r.body.digest != nil {
+		content = r.body.digest
 	}
 	h := sha256.New()
 	part := func(b []byte) {

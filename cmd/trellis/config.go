@@ -62,6 +62,7 @@ type serveConfig struct {
 	ClusterSecret     string `koanf:"cluster-secret"`
 
 	Accounts      accountsConfig `koanf:",squash"`
+	Assets        assetsConfig   `koanf:",squash"`
 	SecretKeyFile string         `koanf:"secret-key-file"`
 	secretKeys    [][]byte       // what encrypts stored secrets, the newest first
 }
@@ -70,7 +71,7 @@ type serveConfig struct {
 const defaultSuperuser = "superuser"
 
 // secretKeys have no flag.
-var secretKeys = []string{"superuser-name", "superuser-password", "cluster-secret"}
+var secretKeys = []string{"superuser-name", "superuser-password", "cluster-secret", "asset-s3-access-key", "asset-s3-secret-key"}
 
 func addServeFlags(fs *pflag.FlagSet) {
 	fs.String("config", "", "configuration file (YAML, keys named like the flags)")
@@ -100,6 +101,7 @@ func addServeFlags(fs *pflag.FlagSet) {
 	fs.Int("cache-mb", 128, "block cache in MiB, besides 144 for memtables")
 	fs.String("log-level", "info", "debug, info, warn or error")
 	fs.String("log-format", "text", "text or json")
+	addAssetFlags(fs)
 }
 
 // loadConfig merges file, environment and flags, and checks the result.
@@ -210,6 +212,9 @@ func (c *serveConfig) check() error {
 		}
 	}
 	if err := c.Accounts.check(c.BaseURL); err != nil {
+		return err
+	}
+	if err := c.Assets.check(); err != nil {
 		return err
 	}
 	if _, err := c.proxies(); err != nil {

@@ -60,7 +60,8 @@ var layers = map[string][]string{
 	"api/directory":   front(),
 	"api":             front("api/..."),
 	"api/management":  front("api/directory", "api/pages/..."),
-	"api/collections": front("api/directory"),
+	"api/collections": front("api/directory", "api/assets"),
+	"api/assets":      vocabulary("raftfsm/command", "storage", "storage/objects"),
 	"api/tally":       front(),
 
 	// HTML: what a page says and how its form is kept safe, without routes.
@@ -114,6 +115,7 @@ var owners = map[string][]string{
 	"github.com/go-jose/go-jose":      {"push/signin"},
 	"github.com/minio/minio-go":       {"storage/objects"},
 	"software.sslmate.com/src":        {"push/apns"},
+	"github.com/gabriel-vasile":       {"api/assets"},
 }
 
 // vocabulary is what a pure package may use, and extra.

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/trellisdb/trellis/api"
+	"github.com/trellisdb/trellis/api/assets"
 	"github.com/trellisdb/trellis/api/tally"
 	"github.com/trellisdb/trellis/node"
 	"github.com/trellisdb/trellis/query"
@@ -17,12 +18,12 @@ import (
 // metrics renders what the node and the API count, for Prometheus.
 type metrics struct{ registry *prometheus.Registry }
 
-func newMetrics(n *node.Node, queries *query.Engine, stats func() api.Stats, requests func() tally.Stats) *metrics {
+func newMetrics(n *node.Node, queries *query.Engine, stats func() api.Stats, requests func() tally.Stats, data func() assets.Stats) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry()}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		&collector{node: n, queries: queries, stats: stats, requests: requests},
+		&collector{node: n, queries: queries, stats: stats, requests: requests, data: data},
 	)
 	return m
 }
@@ -50,6 +51,7 @@ type collector struct {
 	queries  *query.Engine
 	stats    func() api.Stats
 	requests func() tally.Stats
+	data     func() assets.Stats
 }
 
 type description struct {
@@ -105,6 +107,14 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	send(counter("request_counts_written_total", "Writes of counted requests, each of all that an application has served in some seconds."), float64(r.Written))
 	send(counter("request_counts_failed_total", "Tries of such writes that were or will be repeated; a rise means a partition has no leader."), float64(r.Failed))
 	send(counter("request_counts_refused_total", "Such writes that were refused because their application is gone."), float64(r.Refused))
+	d := c.data()
+	send(gauge("uploads_spooled_bytes", "Bytes of uploads that are arriving or waiting to be stored; near --uploads-mb, further ones get 503."), float64(d.Spooled))
+	send(gauge("uploads_storing", "Uploads being stored; a lasting 4 means that others wait."), float64(d.StoreTurns))
+	send(counter("uploads_stored_total", "Uploads that were stored."), float64(d.Stored))
+	send(counter("uploads_bytes_total", "Bytes of uploads that were stored."), float64(d.In))
+	send(counter("downloads_total", "Downloads that were begun."), float64(d.Served))
+	send(counter("downloads_bytes_total", "Bytes of data read for downloads."), float64(d.Out))
+	send(counter("downloads_failed_total", "Downloads whose data could not be read to the end: it was replaced or deleted meanwhile, or its store does not answer."), float64(d.CutOff))
 	t := c.node.Traffic()
 	send(counter("forwarded_writes_total", "Writes sent to the node that leads their partition."), float64(t.Forwarded))
 	send(counter("retried_writes_total", "Tries of writes after the first; a rise means leaders change or do not answer."), float64(t.Retried))

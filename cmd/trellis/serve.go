@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trellisdb/trellis/api"
+	"github.com/trellisdb/trellis/api/assets"
 	"github.com/trellisdb/trellis/api/auth"
 	"github.com/trellisdb/trellis/api/collections"
 	"github.com/trellisdb/trellis/api/directory"
@@ -115,6 +116,11 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 	nc := cfg.node(log, listener.Addr())
 	nc.Tasks.Kinds = append(nc.Tasks.Kinds, late.kinds()...)
 	nc.Tasks.Kinds = append(nc.Tasks.Kinds, tasks.Mail(deliverer{sender, late, log.With("part", "mail")}))
+	bucket, err := cfg.Assets.bucket()
+	if err != nil {
+		return err
+	}
+	nc.Tasks.Kinds = cfg.Assets.kinds(nc.Tasks.Kinds, bucket)
 	n, err := node.Start(ctx, nc)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -140,7 +146,11 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 		}
 	})
 	defer stopCounting()
-	generated, err := install(ctx, server, cfg, n, late, requests, log)
+	store, err := cfg.Assets.store(n, cfg.DataDir, bucket)
+	if err != nil {
+		return err
+	}
+	generated, err := install(ctx, server, cfg, n, late, requests, store, log)
 	if err != nil {
 		return err
 	}
@@ -213,7 +223,7 @@ func (c *serveConfig) secured(plain net.Listener) (net.Listener, error) {
 
 // install introduces the packages of the API to the node. The password is that
 // of a superuser made by this start, if it was generated.
-func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.Node, late *lateTasks, requests *tally.Tally, log *slog.Logger) (string, error) {
+func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.Node, late *lateTasks, requests *tally.Tally, data *assets.Store, log *slog.Logger) (string, error) {
 	dc := directory.DefaultConfig()
 	dc.SuperuserName = cfg.SuperuserName
 	cfg.Accounts.directory(&dc)
@@ -243,9 +253,9 @@ func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.N
 	if err != nil {
 		return "", err
 	}
-	data := collections.New(n, dir, queries, manage).WithCounters(collections.Counting{Requests: requests, ZeroAdds: !cfg.ZeroResets}).
-		WithLegacyApproval(cfg.Accounts.LegacyApproval)
-	metrics := newMetrics(n, queries, server.Stats, requests.Stats)
+	handlers := collections.New(n, dir, queries, manage).WithCounters(collections.Counting{Requests: requests, ZeroAdds: !cfg.ZeroResets}).
+		WithLegacyApproval(cfg.Accounts.LegacyApproval).WithAssets(data)
+	metrics := newMetrics(n, queries, server.Stats, requests.Stats, data.Stats)
 	parts := api.Parts{
 		Authenticate: manage.Authenticate,
 		Resolve:      manage.Resolve,
@@ -255,7 +265,7 @@ func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.N
 		Applications: manage.Applications,
 		System:       systemRoutes(manage.System, n),
 		Accounts:     manage.Accounts,
-		Data:         requests.Counting(data.Handle),
+		Data:         requests.Counting(handlers.Handle),
 		Healthy:      n.Healthy,
 		Metrics:      metrics.render,
 		Status:       func() any { return statusOf(n.Report()) },

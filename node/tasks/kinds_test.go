@@ -54,7 +54,7 @@ func TestDeletedApplicationIsPurged(t *testing.T) {
 			}
 		}
 		before := w.keysOf(17)
-		_, stop := w.run(nil, PurgeApplication(), counting(1))
+		_, stop := w.run(nil, PurgeApplication(nil), counting(1))
 		remove(app, time.Now().Add(24*time.Hour))
 		time.Sleep(24*time.Hour - time.Minute)
 		synctest.Wait()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"github.com/trellisdb/trellis/raftfsm/command"
 	"github.com/trellisdb/trellis/storage/entity"
@@ -17,7 +18,38 @@ import (
 // application does it while no step was done, in the same partition, so that one of
 // the two comes first. The second clears the application's partition, which is
 // harmless to repeat, and takes its record and its route with the task.
-func PurgeApplication() Kind { return Kind{Name: entity.TaskPurgeApplication, Run: purge} }
+//
+// If objects is not nil, binary data of the application may lie there. It is deleted some
+// time after the partition was cleared, when no upload can be under way any more, and the
+// record goes then.
+func PurgeApplication(objects Objects) Kind {
+	return Kind{Name: entity.TaskPurgeApplication, Run: func(ctx context.Context, job *Job) (Step, error) {
+		if objects != nil && job.Task.Step > 1 {
+			return purgeObjects(ctx, job, objects)
+		}
+		step, err := purge(ctx, job)
+		if err == nil && objects != nil && step.Finish {
+			step = job.Keep()
+			step.NotBefore = job.Now.Add(objectsOutlive)
+		}
+		return step, err
+	}}
+}
+
+// objectsOutlive is how long after its application was purged an upload can still bring an
+// object.
+const objectsOutlive = time.Hour
+
+func purgeObjects(ctx context.Context, job *Job, objects Objects) (Step, error) {
+	done, err := objects.DeleteAll(ctx, job.Task.ID.String()+"/")
+	if err != nil {
+		return Step{}, fmt.Errorf("delete the objects of application %s: %w", job.Task.ID, err)
+	}
+	if !done {
+		return job.Keep(), nil
+	}
+	return Step{Effect: command.ForgetApplication{Application: job.Task.ID}, Finish: true}, nil
+}
 
 func purge(ctx context.Context, job *Job) (Step, error) {
 	number, n := binary.Uvarint(job.Task.Body)

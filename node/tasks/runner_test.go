@@ -296,7 +296,7 @@ func TestConfigIsChecked(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"no workers": func(c *Config) { c.Workers = 0 }, "no log": func(*Config) {},
 		"no pause": func(c *Config) { c.Backoff = 0 }, "no handler": func(c *Config) { c.Kinds = []Kind{{Name: "x"}} },
-		"twice": func(c *Config) { c.Kinds = []Kind{PurgeApplication(), PurgeApplication()} },
+		"twice": func(c *Config) { c.Kinds = []Kind{PurgeApplication(nil), PurgeApplication(nil)} },
 		"name":  func(c *Config) { c.Kinds = []Kind{{Name: "X", Run: purge}} },
 	} {
 		cfg := DefaultConfig()

@@ -42,7 +42,7 @@ func (o UpdateEntity) appendBody(dst []byte) []byte {
 	return appendOptional(dst, o.Create)
 }
 
-func (d *Decoder) updateEntity(r *reader) Op {
+func (d *Decoder) updateEntity(r *reader) UpdateEntity {
 	return UpdateEntity{Rules: d.readRules(r), Target: r.target(), Patch: r.bytes(), Create: r.optional()}
 }
 

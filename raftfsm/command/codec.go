@@ -209,6 +209,16 @@ func (d *Decoder) op(kind Kind, r *reader) Op {
 		return r.deliver()
 	case KindUnlist:
 		return r.unlist()
+	case KindBeginBlob:
+		return r.beginBlob()
+	case KindPutChunk:
+		return r.putChunk()
+	case KindAttachBlob:
+		return d.attachBlob(r)
+	case KindDropBlob:
+		return DropBlob{Blob: r.id()}
+	case KindDoomBlob:
+		return DoomBlob{Blob: r.id()}
 	case KindReviseEntity:
 		return d.reviseEntity(r)
 	case KindScheduleTask:

@@ -83,6 +83,11 @@ const (
 	KindPost               Kind = 47
 	KindDeliver            Kind = 48
 	KindUnlist             Kind = 49
+	KindBeginBlob          Kind = 50
+	KindPutChunk           Kind = 51
+	KindAttachBlob         Kind = 52
+	KindDropBlob           Kind = 53
+	KindDoomBlob           Kind = 54
 	KindReviseEntity       Kind = 62
 	KindScheduleTask       Kind = 63
 	KindQueueDeliveries    Kind = 64
@@ -299,11 +304,20 @@ func (k Kind) Protocol() uint32 {
 }
 
 // Protocol is the version that is needed to understand a command: that of its kind, of
-// its effect if it is a step of a task, and of the kind of credential that it sets.
+// what it holds if it is a step of a task or several at once, and of the kind of credential
+// that it sets.
 func (c *Command) Protocol() uint32 {
 	needs := c.Kind().Protocol()
-	if step, ok := c.Op.(StepTask); ok && step.Effect != nil {
-		needs = max(needs, step.Effect.kind().Protocol())
+	switch op := c.Op.(type) {
+	case StepTask:
+		if op.Effect != nil {
+			needs = max(needs, op.Effect.kind().Protocol())
+		}
+	case Together:
+		needs = max(needs, op.First.kind().Protocol())
+		for _, then := range op.Then {
+			needs = max(needs, then.kind().Protocol())
+		}
 	}
 	if set, ok := c.Op.(SetCredential); ok && set.Credential.Kind == entity.CredentialProvider {
 		needs = max(needs, 4)

@@ -151,6 +151,7 @@ type Entity struct {
 	Rev      Seq  // from the collection's counter, new at every change
 	HasOut   bool // has connections out
 	HasIn    bool // has connections in
+	Blob     ID   // its binary data; zero: it has none
 	// Generation names the plan its index entries were written under. It is the
 	// state machine's: what creates an entity does not set it.
 	Generation uint32

@@ -21,6 +21,9 @@ func TestRecordRoundTrip(t *testing.T) {
 			JSON: rapid.SliceOf(rapid.Byte()).Draw(t, "json"),
 		}
 		copy(want.ID[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "id"))
+		if rapid.Bool().Draw(t, "has blob") {
+			copy(want.Blob[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "blob"))
+		}
 		got, err := entity.DecodeRecord(entity.AppendRecord(nil, &want))
 		if err != nil {
 			t.Fatal(err)
@@ -39,6 +42,9 @@ func TestRecordRoundTrip(t *testing.T) {
 // survives another round.
 func FuzzRecords(f *testing.F) {
 	f.Add(entity.AppendRecord(nil, &entity.Entity{Seq: 1, Rev: 2, Created: 5, Modified: 6, JSON: []byte("{}")}))
+	f.Add(entity.AppendRecord(nil, &entity.Entity{Seq: 1, Rev: 2, Blob: entity.ID{1}, JSON: []byte("{}")}))
+	f.Add(entity.AppendBlob(nil, &entity.Blob{State: entity.BlobAttached, Size: 1 << 30, Chunk: 1 << 19, Written: 2048, Owner: entity.End{Collection: 3, Seq: 9}}))
+	f.Add(entity.AppendBlob(nil, &entity.Blob{State: entity.BlobDoomed, Size: 5, Object: "a/b"}))
 	f.Add(entity.AppendToken(nil, &entity.Token{Kind: entity.PrincipalAdmin, Created: 1, Expires: 2}))
 	f.Add(entity.AppendCredential(nil, &entity.Credential{Changed: 1, Value: []byte("x")}))
 	f.Add(entity.AppendCluster(nil, &entity.Cluster{Partitions: 8, Created: 1}))
@@ -47,6 +53,14 @@ func FuzzRecords(f *testing.F) {
 			again, err := entity.DecodeRecord(entity.AppendRecord(nil, &e))
 			if diff := cmp.Diff(e, again); err != nil || diff != "" {
 				t.Error(err, diff)
+			}
+		}
+		if blob, err := entity.DecodeBlob(b); err == nil {
+			if again, err := entity.DecodeBlob(entity.AppendBlob(nil, &blob)); err != nil || again != blob {
+				t.Errorf("%+v became %+v, %v", blob, again, err)
+			}
+			if n := blob.Chunks(); n > 0 && (n-1)*blob.Chunk+blob.ChunkSize(n-1) != blob.Size {
+				t.Errorf("%d chunks of %+v do not hold it", n, blob)
 			}
 		}
 		if tok, err := entity.DecodeToken(b); err == nil {

@@ -13,11 +13,12 @@ const recordVersion = 2
 const (
 	flagHasOut = 1 << iota
 	flagHasIn
+	flagHasBlob
 )
 
 // AppendRecord appends the stored form of e.
 //
-//	version 1 · flags 1 · uuid 16 · created varint · modified−created varint ·
+//	version 1 · flags 1 · uuid 16 · [blob 16] · created varint · modified−created varint ·
 //	seq uvarint · rev−seq uvarint · generation uvarint · length of JSON uvarint · JSON
 //
 // Rev is never below Seq: both come from one counter.
@@ -29,8 +30,14 @@ func AppendRecord(dst []byte, e *Entity) []byte {
 	if e.HasIn {
 		flags |= flagHasIn
 	}
+	if !e.Blob.IsZero() {
+		flags |= flagHasBlob
+	}
 	dst = append(dst, recordVersion, flags)
 	dst = append(dst, e.ID[:]...)
+	if flags&flagHasBlob != 0 {
+		dst = append(dst, e.Blob[:]...)
+	}
 	dst = binary.AppendVarint(dst, e.Created)
 	dst = binary.AppendVarint(dst, e.Modified-e.Created)
 	dst = binary.AppendUvarint(dst, uint64(e.Seq))
@@ -44,13 +51,22 @@ func AppendRecord(dst []byte, e *Entity) []byte {
 // returns fault.Corrupt for anything else.
 func DecodeRecord(b []byte) (Entity, error) {
 	var e Entity
-	if len(b) < 18 || b[0] == 0 || b[0] > recordVersion || b[1]&^(flagHasOut|flagHasIn) != 0 {
+	if len(b) < 18 || b[0] == 0 || b[0] > recordVersion || b[1]&^(flagHasOut|flagHasIn|flagHasBlob) != 0 {
 		return Entity{}, fault.New(fault.Corrupt, "entity record: bad header")
 	}
 	e.HasOut = b[1]&flagHasOut != 0
 	e.HasIn = b[1]&flagHasIn != 0
 	copy(e.ID[:], b[2:18])
-	version, b := b[0], b[18:]
+	version, hasBlob, b := b[0], b[1]&flagHasBlob != 0, b[18:]
+	if hasBlob {
+		if len(b) < 16 || version < 2 {
+			return Entity{}, fault.New(fault.Corrupt, "entity record %s: bad header", e.ID)
+		}
+		copy(e.Blob[:], b)
+		if b = b[16:]; e.Blob.IsZero() {
+			return Entity{}, fault.New(fault.Corrupt, "entity record %s: bad header", e.ID)
+		}
+	}
 	var ok [6]bool
 	var seq, delta, generation, size uint64
 	var age int64

@@ -46,6 +46,7 @@ const (
 	TaskMail             = "mail"
 	TaskFanOut           = "feed-fan-out"
 	TaskFollow           = "feed-follow"
+	TaskDropBlob         = "drop-blob"
 )
 
 // Priority orders what is due: smaller ones go first.

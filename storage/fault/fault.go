@@ -25,6 +25,7 @@ const (
 	JSONMapping       Code = "json_mapping"
 	NullArgument      Code = "null_argument"
 	NotSupported      Code = "not_supported"     // content type no handler takes
+	NotAcceptable     Code = "not_acceptable"    // no representation that the client takes
 	RequestTooLarge   Code = "request_too_large" // body over the limit
 	URITooLong        Code = "uri_too_long"      // request line or headers over the limit
 	BadRequest        Code = "bad_request"       // not HTTP, or framed ambiguously

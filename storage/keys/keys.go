@@ -29,6 +29,8 @@ const (
 	KindToken      = 'A' // SHA-256 of the token → token record
 	KindGrant      = 'g' // owner · permission → empty: what users, groups and roles may do
 	KindRoute      = 'R' // application number → partition, uuid (system partition)
+	KindBlob       = 'b' // blob id → blob record
+	KindChunk      = 'B' // blob id · number → bytes
 )
 
 // Kinds of partition meta, under entity.NoApp.

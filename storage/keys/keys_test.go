@@ -23,6 +23,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add(keys.AppendDedup(nil, 1, 7, [16]byte{9}))
 	f.Add(keys.AppendListed(nil, 1, 16, entity.End{Collection: 2, Seq: 3}, keys.Feed, -4, 5))
 	f.Add(keys.AppendListedIn(nil, 1, 16, 5, entity.End{Collection: 2, Seq: 3}, keys.Outbox))
+	f.Add(keys.AppendBlob(nil, 1, 16, id))
+	f.Add(keys.AppendChunk(nil, 1, 16, id, 7))
 	f.Fuzz(func(t *testing.T, k []byte) {
 		p, ok := keys.PartitionOf(k)
 		if !ok || len(k) < 9 {
@@ -35,6 +37,12 @@ func FuzzDecode(f *testing.F) {
 		}
 		if c, id, ok := keys.DecodeID(k); ok {
 			again = append(again, keys.AppendID(nil, p, app, c, id))
+		}
+		if id, ok := keys.DecodeBlob(k); ok {
+			again = append(again, keys.AppendBlob(nil, p, app, id))
+		}
+		if id, number, ok := keys.DecodeChunk(k); ok {
+			again = append(again, keys.AppendChunk(nil, p, app, id, number))
 		}
 		if owner, name, ok := keys.DecodeName(k); ok {
 			again = append(again, keys.AppendName(nil, p, app, owner, name))
