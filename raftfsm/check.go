@@ -211,6 +211,8 @@ func (c *checker) visit(k, v []byte) error {
 		return c.sum(k, v)
 	case keys.KindCounterName:
 		return c.counterName(k, v)
+	case keys.KindJob:
+		return c.job(k, v)
 	case keys.KindEdges:
 		if c.isEdgeCounter(k) {
 			return nil

@@ -372,6 +372,16 @@ func (m *Machine) dispatch(cmd *command.Command) (result, error) {
 		return m.createEvents(cmd, &op)
 	case command.CountEvent:
 		return m.countEvent(cmd, &op)
+	case command.ImportEntities:
+		return m.importEntities(cmd, &op)
+	case command.ImportEdges:
+		return m.importEdges(cmd, &op)
+	case command.NoteJob:
+		return result{}, m.noteJob(cmd, &op.Note, result{}, 0, nil, nil)
+	case command.PutJob:
+		return m.putJob(cmd, &op)
+	case command.DropJobs:
+		return m.dropJobs(cmd, &op)
 	}
 	return result{}, fmt.Errorf("no way to apply a %T", cmd.Op)
 }
@@ -393,7 +403,8 @@ func (m *Machine) belongs(cmd *command.Command) error {
 		if cmd.App == entity.NoApp {
 			return nil // the partition's own
 		}
-	case command.Connect, command.Disconnect, command.DropEdges, command.DeleteEntities, command.UpdateEntities:
+	case command.Connect, command.Disconnect, command.DropEdges, command.DeleteEntities, command.UpdateEntities,
+		command.ImportEntities, command.ImportEdges:
 		if cmd.App == entity.Management {
 			return refuse(fault.ForbiddenOperation, "the management application has no connections, and its entities are changed one by one")
 		}

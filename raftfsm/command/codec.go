@@ -203,6 +203,16 @@ func (d *Decoder) op(kind Kind, r *reader) Op {
 		return d.createEvents(r)
 	case KindCountEvent:
 		return d.countEvent(r)
+	case KindImportEntities:
+		return d.importEntities(r)
+	case KindImportEdges:
+		return r.importEdges()
+	case KindNoteJob:
+		return NoteJob{Note: r.note()}
+	case KindPutJob:
+		return r.putJob()
+	case KindDropJobs:
+		return DropJobs{Jobs: r.ids()}
 	}
 	return nil
 }

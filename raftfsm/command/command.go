@@ -80,6 +80,11 @@ const (
 	KindCount              Kind = 44
 	KindCreateEvents       Kind = 45
 	KindCountEvent         Kind = 46
+	KindImportEntities     Kind = 55
+	KindImportEdges        Kind = 56
+	KindNoteJob            Kind = 57
+	KindPutJob             Kind = 58
+	KindDropJobs           Kind = 59
 )
 
 // TermStart is proposed by a new leader in each of its partitions. Once it is
@@ -280,6 +285,8 @@ func (SetProtocol) kind() Kind        { return KindSetProtocol }
 // (SetProtocol): a state machine that meets one it does not know ends its node.
 func (k Kind) Protocol() uint32 {
 	switch {
+	case k > KindCountEvent:
+		return 4
 	case k >= KindTogether:
 		return 3
 	case k > KindExpireTokens:
@@ -289,11 +296,24 @@ func (k Kind) Protocol() uint32 {
 }
 
 // Protocol is the version that is needed to understand a command: that of its kind,
-// and of its effect if it is a step of a task.
-func (c *Command) Protocol() uint32 {
-	needs := c.Kind().Protocol()
-	if step, ok := c.Op.(StepTask); ok && step.Effect != nil {
-		needs = max(needs, step.Effect.kind().Protocol())
+// and of those of all operations within it.
+func (c *Command) Protocol() uint32 { return protocolOf(c.Op) }
+
+func protocolOf(op Op) uint32 {
+	needs := op.kind().Protocol()
+	switch op := op.(type) {
+	case StepTask:
+		if op.Effect != nil {
+			needs = max(needs, protocolOf(op.Effect))
+		}
+	case Together:
+		needs = max(needs, protocolOf(op.First))
+		for _, then := range op.Then {
+			if then.kind() == KindPutSettings { // which could not follow another before
+				needs = max(needs, 4)
+			}
+			needs = max(needs, protocolOf(then))
+		}
 	}
 	return needs
 }
