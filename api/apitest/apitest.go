@@ -26,6 +26,7 @@ import (
 	"github.com/trellisdb/trellis/api/directory"
 	"github.com/trellisdb/trellis/api/management"
 	"github.com/trellisdb/trellis/api/pages"
+	"github.com/trellisdb/trellis/api/portage"
 	"github.com/trellisdb/trellis/api/tally"
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/node"
@@ -174,6 +175,7 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 	}
 	manage := management.New(mc, management.Parts{
 		Cluster: cluster, Directory: dir, Engine: engine, Mailer: mailer{dir}, Pages: site, Services: opts.Services, Log: log,
+		Portage: portage.New(portage.DefaultConfig(), cluster, dir),
 		Provision: func(ctx context.Context) error {
 			_, err := dir.EnsureSuperuser(ctx, "root@example.test", SuperuserPassword)
 			return err

@@ -28,20 +28,22 @@ var layers = map[string][]string{
 	"storage/entity": {"storage/fault"},
 
 	// Pure: functions of their arguments, no disk, no clock, no goroutine.
-	"storage/keys":    vocabulary(),
-	"storage/archive": vocabulary(),
-	"storage/seal":    vocabulary(),
-	"query/ql":        vocabulary("storage/keys"),
-	"query/cursor":    vocabulary(),
-	"raftfsm/command": vocabulary(),
-	"node/placement":  vocabulary(),
-	"api/inflect":     vocabulary(),
-	"api/auth":        vocabulary("api/inflect"),
-	"api/schema":      vocabulary("api/inflect", "raftfsm/command", "storage/keys"),
+	"storage/keys":     vocabulary(),
+	"storage/archive":  vocabulary(),
+	"storage/seal":     vocabulary(),
+	"storage/portable": vocabulary(),
+	"query/ql":         vocabulary("storage/keys"),
+	"query/cursor":     vocabulary(),
+	"raftfsm/command":  vocabulary(),
+	"node/placement":   vocabulary(),
+	"api/inflect":      vocabulary(),
+	"api/auth":         vocabulary("api/inflect"),
+	"api/schema":       vocabulary("api/inflect", "raftfsm/command", "storage/keys"),
 
-	"storage": {"storage/..."},
-	"index":   {"storage/..."},
-	"query":   {"query/...", "index", "storage/..."},
+	"storage":    {"storage/..."},
+	"index":      {"storage/..."},
+	"query":      {"query/...", "index", "storage/..."},
+	"query/dump": {"storage/..."},
 
 	"raftfsm":           {"raftfsm/command", "raftfsm/raftlog", "index", "storage/..."},
 	"raftfsm/raftlog":   {"raftfsm/command", "storage/..."},
@@ -58,9 +60,10 @@ var layers = map[string][]string{
 	"api/wire":        vocabulary("api/auth", "api/inflect"),
 	"api/directory":   front(),
 	"api":             front("api/..."),
-	"api/management":  front("api/directory", "api/pages/..."),
+	"api/management":  front("api/directory", "api/pages/...", "api/portage"),
 	"api/collections": front("api/directory"),
 	"api/tally":       front(),
+	"api/portage":     front("api/collections"),
 
 	// HTML: what a page says and how its form is kept safe, without routes.
 	"api/pages":           vocabulary("api/auth", "api/pages/..."),
@@ -113,7 +116,7 @@ func vocabulary(extra ...string) []string {
 func front(extra ...string) []string {
 	return append([]string{
 		"api/wire", "api/auth", "api/inflect", "api/schema",
-		"query/...", "raftfsm/command", "storage", "storage/entity", "storage/fault", "storage/keys", "storage/seal",
+		"query/...", "raftfsm/command", "storage", "storage/entity", "storage/fault", "storage/keys", "storage/seal", "storage/portable",
 	}, extra...)
 }
 

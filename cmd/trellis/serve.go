@@ -24,6 +24,7 @@ import (
 	"github.com/trellisdb/trellis/api/collections"
 	"github.com/trellisdb/trellis/api/directory"
 	"github.com/trellisdb/trellis/api/management"
+	"github.com/trellisdb/trellis/api/portage"
 	"github.com/trellisdb/trellis/api/tally"
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/node"
@@ -275,6 +276,7 @@ func manager(cfg *serveConfig, n *node.Node, dir *directory.Directory, queries *
 	}
 	return management.New(mc, management.Parts{
 		Cluster: n, Directory: dir, Engine: queries, Mailer: mailer{dir}, Pages: site, Services: services, Log: log,
+		Portage: portage.New(portage.DefaultConfig(), n, dir),
 		Provision: func(ctx context.Context) error {
 			if cfg.SuperuserPassword == "" {
 				return nil // it was made at the first start
