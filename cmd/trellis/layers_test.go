@@ -32,6 +32,7 @@ var layers = map[string][]string{
 	"storage/archive":  vocabulary(),
 	"storage/seal":     vocabulary(),
 	"storage/portable": vocabulary(),
+	"storage/objects":  vocabulary(),
 	"query/ql":         vocabulary("storage/keys"),
 	"query/cursor":     vocabulary(),
 	"raftfsm/command":  vocabulary(),
@@ -105,6 +106,7 @@ var owners = map[string][]string{
 	"github.com/wneessen/go-mail":     {"push/mail"},
 	"github.com/coreos/go-oidc":       {"push/signin"},
 	"github.com/go-jose/go-jose":      {"push/signin"},
+	"github.com/minio/minio-go":       {"storage/objects"},
 }
 
 // vocabulary is what a pure package may use, and extra.

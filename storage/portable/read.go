@@ -61,6 +61,9 @@ func Resume(r io.Reader, at Place) *Reader {
 // Place is behind the last line that was read.
 func (r *Reader) Place() Place { return Place{r.source, r.s.at, r.s.number} }
 
+// Raw lends the object of the last line as it stands in the file, until the next.
+func (r *Reader) Raw() []byte { return r.s.object }
+
 // Broken reports whether nothing more can be read.
 func (r *Reader) Broken() bool { return r.broken }
 
