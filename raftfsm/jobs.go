@@ -2,6 +2,7 @@ package raftfsm
 
 import (
 	"encoding/binary"
+	"fmt"
 	"strings"
 
 	"github.com/trellisdb/trellis/raftfsm/command"
@@ -60,7 +61,7 @@ func (m *Machine) putJob(cmd *command.Command, op *command.PutJob) (result, erro
 		return result{}, err
 	}
 	old, known, err := storage.ReadJob(m.batch, cmd.App, op.Job.ID)
-	if err != nil {
+	if err != nil || !known && op.Settle {
 		return result{}, err
 	}
 	jobs := uint64(0)
@@ -68,14 +69,9 @@ func (m *Machine) putJob(cmd *command.Command, op *command.PutJob) (result, erro
 		if jobs, err = m.countJobs(cmd.App); err != nil {
 			return result{}, err
 		}
-		if jobs >= entity.MaxJobs {
+		if jobs >= entity.MaxAllJobs || jobs >= entity.MaxJobs && cmd.App != entity.Management {
 			return result{}, refuse(fault.TooManyRequests, "there are %d imports and exports already, more than are kept", jobs)
 		}
-	}
-	job := op.Job
-	job.Created, job.Modified = cmd.Time, cmd.Time
-	if known {
-		job.Created, job.Modified = old.Created, max(cmd.Time, old.Modified)
 	}
 	if op.Task != nil {
 		if _, err := m.putTask(cmd, &command.PutTask{Task: *op.Task}); err != nil {
@@ -85,19 +81,64 @@ func (m *Machine) putJob(cmd *command.Command, op *command.PutJob) (result, erro
 	if !known {
 		m.setJobs(cmd.App, jobs+1)
 	}
+	if err := m.putJobFiles(cmd.App, op); err != nil {
+		return result{}, err
+	}
+	job := op.Job
+	job.Created, job.Modified = cmd.Time, cmd.Time
+	if known {
+		job.Created, job.Modified = old.Created, max(cmd.Time, old.Modified)
+	}
+	if op.Settle {
+		modified := job.Modified
+		if job, err = m.settled(cmd.App, old); err != nil {
+			return result{}, err
+		}
+		job.Modified = modified
+	}
 	m.key = keys.AppendJob(m.key[:0], m.cfg.Partition, cmd.App, job.ID)
 	m.value = entity.AppendJob(m.value[:0], &job)
 	m.batch.Set(m.key, m.value)
+	return result{}, nil
+}
+
+func (m *Machine) putJobFiles(app entity.AppID, op *command.PutJob) error {
 	for i := range op.Files {
 		f := op.Files[i]
-		if was, ok, err := storage.ReadJobFile(m.batch, cmd.App, job.ID, f.Number); err != nil {
-			return result{}, err
-		} else if ok && !op.Recount {
+		was, known, err := storage.ReadJobFile(m.batch, app, op.Job.ID, f.Number)
+		if err != nil {
+			return err
+		}
+		if known && !op.Recount {
 			f.Position, f.Lines, f.Imported, f.Existing, f.Linked, f.Failed = was.Position, was.Lines, was.Imported, was.Existing, was.Linked, was.Failed
 		}
-		m.putJobFile(cmd.App, job.ID, &f)
+		m.putJobFile(app, op.Job.ID, &f)
 	}
-	return result{}, nil
+	return nil
+}
+
+// settled returns a job with the state that its files come to.
+func (m *Machine) settled(app entity.AppID, job entity.Job) (entity.Job, error) {
+	failed := 0
+	for n := range job.Files {
+		f, ok, err := storage.ReadJobFile(m.batch, app, job.ID, n)
+		if err != nil {
+			return job, err
+		}
+		if !ok || !f.State.Ended() {
+			if job.State == entity.JobCreated {
+				job.State = entity.JobStarted
+			}
+			return job, nil
+		}
+		if f.State == entity.JobFailed {
+			failed++
+		}
+	}
+	if job.State = entity.JobFinished; failed > 0 {
+		job.State, job.Message = entity.JobFailed, fmt.Sprintf("%d of %d files failed", failed, job.Files)
+	}
+	return job, nil
 }
 
 // countJobs returns how many jobs an application has. The number lies under the key of

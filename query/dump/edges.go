@@ -40,25 +40,30 @@ func (o *oldest) Pop() any {
 
 // edges writes all edges in the order of their numbers. They lie in another order, so each
 // walk over them takes the oldest that were not written yet, as many as there is room for.
-func (d *dumper) edges() error {
+//
+// It reports whether it has come to the end of them.
+func (d *dumper) edges() (whole bool, err error) {
 	texts, err := storage.VerbNames(d.view, d.App)
 	if err != nil {
-		return err
+		return false, err
 	}
 	ends := &endCache{d: d, known: make(map[entity.End]entity.ID)}
-	for after := entity.Seq(0); ; {
-		batch, more, err := d.oldestEdges(after)
+	for {
+		batch, more, err := d.oldestEdges(d.at.Edge)
 		if err != nil {
-			return err
+			return false, err
 		}
 		for i := range batch {
-			if err := d.edge(ends, texts, &batch[i]); err != nil {
-				return err
+			if d.full() {
+				return false, nil
 			}
-			after = batch[i].eseq
+			if err := d.edge(ends, texts, &batch[i]); err != nil {
+				return false, err
+			}
+			d.at.Edge = batch[i].eseq
 		}
 		if !more {
-			return d.w.Err()
+			return true, d.w.Err()
 		}
 	}
 }

@@ -65,12 +65,15 @@ type NoteJob struct{ Note JobNote }
 
 // PutJob records a job, or changes one, and the task that does its work, in one step.
 // What its files have counted so far stays, unless Recount. At most MaxMany files may
-// be named. The times of the job are those of the commands. Faults: IllegalArgument;
+// be named. The times of the job are those of the commands. If Settle, a job that is
+// known keeps what it was, and its state is what its files say: FINISHED or FAILED once
+// all have ended; one that is not there is left alone. Faults: IllegalArgument;
 // TooManyRequests if the application has entity.MaxJobs already; those of PutTask.
 type PutJob struct {
 	Job     entity.Job
 	Files   []entity.JobFile
 	Recount bool
+	Settle  bool
 	Task    *NewTask // nil: none
 }
 
@@ -179,7 +182,7 @@ func (o PutJob) appendBody(dst []byte) []byte {
 	for i := range o.Files {
 		dst = appendBytes(dst, entity.AppendJobFile(nil, &o.Files[i]))
 	}
-	dst = appendBool(dst, o.Recount)
+	dst = appendBool(appendBool(dst, o.Recount), o.Settle)
 	if dst = appendBool(dst, o.Task != nil); o.Task != nil {
 		dst = PutTask{Task: *o.Task}.appendBody(dst)
 	}
@@ -200,7 +203,7 @@ func (r *reader) putJob() Op {
 			}
 		}
 	}
-	o.Recount = r.bool()
+	o.Recount, o.Settle = r.bool(), r.bool()
 	if r.bool() {
 		t := r.newTask()
 		o.Task = &t

@@ -15,12 +15,12 @@ type Job struct {
 	Created  int64  // ms since the epoch
 	Modified int64  // ms since the epoch
 	Target   string // where the files are: bucket and prefix
-	// Application is the UUID of the application, and Collection the one collection
-	// that is exported; empty: all.
-	Application ID
-	Collection  string
-	Message     string // why it failed
-	Files       uint32
+	// Organization is the UUID of the organisation, Application that of the application;
+	// zero: of all of them. Collection is the one collection that is exported; empty: all.
+	Organization, Application ID
+	Collection                string
+	Message                   string // why it failed
+	Files                     uint32
 }
 
 // JobFile is a file of a job.
@@ -85,7 +85,8 @@ func (s JobState) Ended() bool { return s == JobFinished || s == JobFailed }
 
 // Bounds of jobs. Apply decides by them, so they are no settings.
 const (
-	MaxJobs      = 1000    // of an application, or an organisation
+	MaxJobs      = 1000    // of an application
+	MaxAllJobs   = 100_000 // of the management application, which keeps all exports
 	MaxJobFiles  = 10_000  // of a job
 	MaxJobErrors = 1000    // of a file that are kept; more are only counted
 	MaxJobText   = 2 << 10 // bytes of a name or message
@@ -101,11 +102,11 @@ const (
 const jobVersion = 1
 
 // AppendJob appends the stored form: version 1 · kind 1 · state 1 · id 16 ·
-// application 16 · created varint · modified varint · files uvarint · target,
+// organisation 16 · application 16 · created varint · modified varint · files uvarint · target,
 // collection, message: texts.
 func AppendJob(dst []byte, j *Job) []byte {
 	dst = append(dst, jobVersion, byte(j.Kind), byte(j.State))
-	dst = append(append(dst, j.ID[:]...), j.Application[:]...)
+	dst = append(append(append(dst, j.ID[:]...), j.Organization[:]...), j.Application[:]...)
 	dst = binary.AppendVarint(binary.AppendVarint(dst, j.Created), j.Modified)
 	dst = binary.AppendUvarint(dst, uint64(j.Files))
 	return appendText(appendText(appendText(dst, j.Target), j.Collection), j.Message)
@@ -114,11 +115,11 @@ func AppendJob(dst []byte, j *Job) []byte {
 // DecodeJob reads what AppendJob wrote, or returns fault.Corrupt.
 func DecodeJob(b []byte) (Job, error) {
 	bad := fault.New(fault.Corrupt, "record of a job: damaged or of another version")
-	const head = 3 + 16 + 16
+	const head = 3 + 16 + 16 + 16
 	if len(b) < head || b[0] != jobVersion || b[1] < byte(JobImport) || b[1] > byte(JobExport) || !validJobState(b[2]) {
 		return Job{}, bad
 	}
-	j := Job{Kind: JobKind(b[1]), State: JobState(b[2]), ID: ID(b[3:19]), Application: ID(b[19:35])}
+	j := Job{Kind: JobKind(b[1]), State: JobState(b[2]), ID: ID(b[3:19]), Organization: ID(b[19:35]), Application: ID(b[35:51])}
 	var ok bool
 	if j.Created, b, ok = varint(b[head:]); !ok {
 		return Job{}, bad

@@ -2,6 +2,7 @@ package portable
 
 import (
 	"crypto/sha256"
+	"encoding"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -149,6 +150,49 @@ func Verify(in io.Reader) (*Header, End, error) {
 			header = line.Header
 		}
 	}
+}
+
+// saved is a reader on its way through a file.
+type saved struct {
+	Place Place  `json:"place"`
+	Seen  End    `json:"seen"`
+	Ended bool   `json:"ended"`
+	Sum   []byte `json:"sum"` // state of the hash
+}
+
+// Save returns what Continue needs to go on behind the last line that was read, with
+// all that was counted and summed up before.
+func (r *Reader) Save() ([]byte, error) {
+	_, _ = r.s.sum.Write(r.s.object) // never fails
+	r.s.object = r.s.object[:0]
+	sum, err := r.s.sum.(encoding.BinaryMarshaler).MarshalBinary()
+	if err != nil {
+		return nil, fmt.Errorf("save a checksum: %w", err)
+	}
+	return json.Marshal(saved{r.Place(), r.seen, r.ended, sum})
+}
+
+// Continue makes the reader that was saved; in begins at its Place.
+func Continue(in io.Reader, state []byte) (*Reader, error) {
+	var s saved
+	if err := json.Unmarshal(state, &s); err != nil {
+		return nil, fault.Wrap(err, fault.Corrupt, "state of a reader")
+	}
+	r := Resume(in, s.Place)
+	r.seen, r.ended, r.s.sum = s.Seen, s.Ended, sha256.New()
+	if err := r.s.sum.(encoding.BinaryUnmarshaler).UnmarshalBinary(s.Sum); err != nil {
+		return nil, fault.Wrap(err, fault.Corrupt, "state of a checksum")
+	}
+	return r, nil
+}
+
+// PlaceOf returns where a reader that was saved stands.
+func PlaceOf(state []byte) (Place, error) {
+	var s saved
+	if err := json.Unmarshal(state, &s); err != nil {
+		return Place{}, fault.Wrap(err, fault.Corrupt, "state of a reader")
+	}
+	return s.Place, nil
 }
 
 // Whole refuses a file that was read to its end and does not end as it must.
