@@ -66,7 +66,7 @@ func (h *Handlers) Import(req *wire.Request, app entity.AppID, open bool, creden
 	if bytes.Count(body, []byte("\n")) > maxLines {
 		return nil, fault.New(fault.IllegalArgument, "more than %d lines in one request", maxLines)
 	}
-	if _, err := h.roles.SeedRoles(req.Context(), app, open, false); err != nil {
+	if _, err := h.dir.SeedRoles(req.Context(), app, open, false); err != nil {
 		return nil, err
 	}
 	c := counts{Errors: []problem{}}

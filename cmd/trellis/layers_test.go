@@ -66,7 +66,7 @@ var layers = map[string][]string{
 	"api/management":  front("api/directory", "api/pages/...", "api/portage"),
 	"api/collections": front("api/directory"),
 	"api/tally":       front(),
-	"api/portage":     front("api/collections"),
+	"api/portage":     front("api/collections", "storage/objects"),
 
 	// HTML: what a page says and how its form is kept safe, without routes.
 	"api/pages":           vocabulary("api/auth", "api/pages/..."),

@@ -87,13 +87,10 @@ func (d *dumper) run() (done bool, err error) {
 		if !d.wants(c) || d.at.Edges || c.Name < d.at.Collection || c.Name == d.at.Collection && d.at.Seq == 0 {
 			continue
 		}
-		if c.Name != d.at.Collection {
-			d.at.Collection, d.at.Seq = c.Name, 0
-		}
 		if whole, err := d.entities(c); err != nil || !whole {
 			return false, err
 		}
-		d.at.Seq = 0
+		d.at.Collection, d.at.Seq = c.Name, 0
 	}
 	if d.at.Edges = true; d.Only != "" {
 		return true, nil
@@ -163,7 +160,7 @@ func (d *dumper) entities(c *storage.Collection) (whole bool, err error) {
 	}
 	quoted := d.names[c.ID].quoted
 	ok := false
-	if d.at.Seq == 0 {
+	if c.Name != d.at.Collection {
 		ok = it.Last()
 	} else {
 		ok = it.SeekLT(keys.AppendEntity(nil, d.view.Partition(), d.App, c.ID, d.at.Seq))
@@ -200,7 +197,7 @@ func (d *dumper) entity(c *storage.Collection, quoted []byte, it, grants *storag
 		}
 	}
 	d.w.Entity(quoted, &e, held, secrets)
-	d.at.Seq = e.Seq
+	d.at.Collection, d.at.Seq = c.Name, e.Seq
 	return nil
 }
 
