@@ -84,6 +84,7 @@ func (p *Planner) Next() (Batch, error) {
 			return b.Batch, nil
 		case err != nil && p.r.Broken():
 			return Batch{}, err
+		case err != nil && p.o.Part == Edges: // it was told with the entities
 		case err != nil:
 			if !b.refuse(p.behind.Number, err) {
 				return Batch{}, err
