@@ -50,7 +50,8 @@ type Machine struct {
 	names    names
 	verbs    map[nameKey]entity.VerbID // of commands so far, as the dictionaries have them
 	counters counters
-	time     int64 // of the command being run, ms since the epoch
+	queued   map[entity.AppID]int // tasks of applications that were counted
+	time     int64                // of the command being run, ms since the epoch
 	// maxApply is from how many bytes on a batch is committed before its last entry:
 	// what a command adds to the indexes can be many times as long as the command.
 	maxApply int
@@ -114,6 +115,7 @@ func (m *Machine) load() error {
 	m.names.reset()
 	m.verbs = nil
 	m.counters = counters{}
+	m.queued = nil
 	m.last = applied
 	m.applied.reach(applied)
 	return nil
