@@ -103,28 +103,33 @@ func TestCheckFindsDamage(t *testing.T) {
 		{"unknown key", func(b *storage.Batch) { b.Set([]byte("\x00\x00\x00\x00\x00\x00\x00\x00?x"), nil) }},
 		{"too short", func(b *storage.Batch) { b.Set([]byte("\x00\x00\x00\x00x"), nil) }},
 	} {
-		f := registryFixture(t)
-		checkClean(t, f.state, p)
-		b := f.state.NewBatch(p)
-		tc.damage(b)
-		if err := b.Commit(); err != nil {
-			t.Fatal(err)
-		}
-		v := f.state.View(p)
-		report, err := Check(context.Background(), v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := v.Close(); err != nil {
-			t.Fatal(err)
-		}
-		found := false
-		for _, problem := range report.Problems {
-			found = found || strings.Contains(problem.String(), tc.what)
-		}
-		if !found || report.Found != uint64(len(report.Problems)) {
-			t.Errorf("no problem says %q: %v", tc.what, report.Problems)
-		}
+		checkDamage(t, registryFixture(t), p, tc.what, tc.damage)
+	}
+}
+
+// checkDamage damages a sound partition and looks for a problem that says what.
+func checkDamage(t *testing.T, f *fixture, p entity.Partition, what string, damage func(*storage.Batch)) {
+	t.Helper()
+	checkClean(t, f.state, p)
+	b := f.state.NewBatch(p)
+	damage(b)
+	if err := b.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	v := f.state.View(p)
+	report, err := Check(context.Background(), v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for _, problem := range report.Problems {
+		found = found || strings.Contains(problem.String(), what)
+	}
+	if !found || report.Found != uint64(len(report.Problems)) {
+		t.Errorf("no problem says %q: %v", what, report.Problems)
 	}
 }
 

@@ -374,6 +374,22 @@ func (m *Machine) dispatch(cmd *command.Command) (result, error) {
 		return m.createEvents(cmd, &op)
 	case command.CountEvent:
 		return m.countEvent(cmd, &op)
+	case command.Post:
+		return m.post(cmd, &op)
+	case command.Deliver:
+		return m.deliver(cmd, &op)
+	case command.Unlist:
+		return m.unlist(cmd, &op)
+	case command.ReviseEntity:
+		return m.reviseEntity(cmd, &op)
+	case command.ScheduleTask:
+		return m.scheduleTask(&op)
+	case command.QueueDeliveries:
+		return m.queueDeliveries(cmd, &op)
+	case command.SettleDeliveries:
+		return m.settleDeliveries(cmd, &op)
+	case command.ClearDeliveries:
+		return m.clearDeliveries(cmd, &op)
 	case command.ImportEntities:
 		return m.importEntities(cmd, &op)
 	case command.ImportEdges:
@@ -401,11 +417,12 @@ func (m *Machine) belongs(cmd *command.Command) error {
 			return refuse(fault.IllegalArgument, "only the management application does this")
 		}
 		return nil
-	case command.PutTask, command.StepTask, command.FailTask, command.CancelTask, command.RetryTask, command.ExpireTokens:
+	case command.PutTask, command.StepTask, command.FailTask, command.CancelTask, command.RetryTask, command.ScheduleTask, command.ExpireTokens:
 		if cmd.App == entity.NoApp {
 			return nil // the partition's own
 		}
 	case command.Connect, command.Disconnect, command.DropEdges, command.DeleteEntities, command.UpdateEntities,
+		command.Post, command.Deliver, command.Unlist, command.QueueDeliveries, command.SettleDeliveries, command.ClearDeliveries,
 		command.ImportEntities, command.ImportEdges:
 		if cmd.App == entity.Management {
 			return refuse(fault.ForbiddenOperation, "the management application has no connections, and its entities are changed one by one")

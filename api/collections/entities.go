@@ -206,16 +206,9 @@ func (c *call) createOne(text []byte) (*wire.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	var op command.Op = command.CreateEntities{Rules: c.typ.Rules(), Items: []command.NewEntity{item}}
-	if c.typ.Collection == "users" && c.registration.known && !c.registration.open {
-		// Who cannot sign in without a mail is not created without it.
-		ops, err := c.mails.Welcome(c.req, &entity.Entity{ID: item.ID, Created: item.Created, JSON: item.JSON})
-		if err != nil {
-			return nil, err
-		}
-		if len(ops) > 0 {
-			op = command.Together{First: op, Then: ops}
-		}
+	op, err := c.welcomed(c.typ, &item, command.CreateEntities{Rules: c.typ.Rules(), Items: []command.NewEntity{item}})
+	if err != nil {
+		return nil, err
 	}
 	out, err := c.propose(c.req, op)
 	if err != nil {
@@ -234,6 +227,30 @@ type skipped struct {
 // createMany creates the elements of an array one by one, in one step: those
 // that fail are left out and reported.
 func (c *call) createMany(text []byte) (*wire.Reply, error) {
+	b, err := c.batchOf(text)
+	if err != nil {
+		return nil, err
+	}
+	out, err := c.createItems(&b.op)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := c.reply(out.Entities)
+	if err == nil {
+		b.report(&out, reply)
+	}
+	return reply, err
+}
+
+// batch is an array of entities that are to be created.
+type batch struct {
+	op     command.CreateEntities
+	errs   []*skipped // by index in the array
+	places []int      // index of each item in the array
+}
+
+// batchOf makes a batch of an array, without the elements that can be none of its items.
+func (c *call) batchOf(text []byte) (*batch, error) {
 	var elements [][]byte
 	err := eachElement(text, func(value []byte) error {
 		switch {
@@ -248,45 +265,34 @@ func (c *call) createMany(text []byte) (*wire.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	op := command.CreateEntities{Rules: c.typ.Rules(), Partial: true}
-	errs := make([]*skipped, len(elements)) // by index in the request
-	places := make([]int, 0, len(elements)) // index of each item in the request
+	b := &batch{
+		op: command.CreateEntities{Rules: c.typ.Rules(), Partial: true}, errs: make([]*skipped, len(elements)), places: make([]int, 0, len(elements)),
+	}
 	for i, element := range elements {
-		id, created := newID()
-		doc, err := normalize(c.typ, element, forCreate, created)
-		var item command.NewEntity
-		if err == nil {
-			item, err = c.newEntity(doc, id)
-		}
+		item, err := c.itemOf(element)
 		var f *fault.Error
 		switch {
 		case errors.As(err, &f) && wire.Status(f.Code) < 500:
-			errs[i] = &skipped{i, string(f.Code), f.Message}
+			b.errs[i] = &skipped{i, string(f.Code), f.Message}
 		case err != nil:
 			return nil, err
 		default:
-			op.Items, places = append(op.Items, item), append(places, i)
+			b.op.Items, b.places = append(b.op.Items, item), append(b.places, i)
 		}
 	}
-	out, err := c.propose(c.req, op)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.welcome(c.typ, out.Entities); err != nil {
-		return nil, err
-	}
+	return b, nil
+}
+
+// report says in a reply which elements were left out.
+func (b *batch) report(out *command.Outcome, reply *wire.Reply) {
 	for _, e := range out.Errors {
-		if e.Index >= 0 && e.Index < len(places) {
-			i := places[e.Index]
-			errs[i] = &skipped{i, string(e.Code), e.Message}
+		if e.Index >= 0 && e.Index < len(b.places) {
+			i := b.places[e.Index]
+			b.errs[i] = &skipped{i, string(e.Code), e.Message}
 		}
-	}
-	reply, err := c.reply(out.Entities)
-	if err != nil {
-		return nil, err
 	}
 	var shown []*skipped
-	for _, s := range errs {
+	for _, s := range b.errs {
 		if s != nil {
 			shown = append(shown, s)
 		}
@@ -294,7 +300,48 @@ func (c *call) createMany(text []byte) (*wire.Reply, error) {
 	if len(shown) > 0 {
 		reply.Field("errors", shown)
 	}
-	return reply, nil
+}
+
+// itemOf makes an entity of a body.
+func (c *call) itemOf(text []byte) (command.NewEntity, error) {
+	id, created := newID()
+	doc, err := normalize(c.typ, text, forCreate, created)
+	if err != nil {
+		return command.NewEntity{}, err
+	}
+	return c.newEntity(doc, id)
+}
+
+// createItems proposes the items of a batch in one step; users who need mails to sign in
+// each in one of their own, with their mails.
+func (c *call) createItems(op *command.CreateEntities) (all command.Outcome, err error) {
+	open := true
+	if c.typ.Collection == "users" && len(op.Items) > 0 {
+		if open, err = c.activates(); err != nil {
+			return all, err
+		}
+	}
+	if open {
+		return c.propose(c.req, *op)
+	}
+	for i := range op.Items {
+		item := &op.Items[i]
+		one, err := c.welcomed(c.typ, item, command.CreateEntities{Rules: op.Rules, Items: []command.NewEntity{*item}})
+		if err != nil {
+			return all, err
+		}
+		out, err := c.proposeStep(c.req, c.req.App.Number, one, firstOfMany+i)
+		var f *fault.Error
+		switch {
+		case errors.As(err, &f) && wire.Status(f.Code) < 500:
+			all.Errors = append(all.Errors, command.ItemError{Index: i, Code: f.Code, Message: f.Message})
+		case err != nil:
+			return all, err
+		default:
+			all.Entities = append(all.Entities, out.Entities...)
+		}
+	}
+	return all, nil
 }
 
 func (c *call) now() int64 { return c.req.Time().UnixMilli() }
@@ -318,6 +365,12 @@ func (c *call) newEntity(doc *document, id entity.ID) (command.NewEntity, error)
 		err = groupPath(doc)
 	case "roles":
 		err = newRole(doc, c.group)
+	case "activities":
+		created, ok := id.Time()
+		if !ok {
+			created = c.now()
+		}
+		err = c.newActivity(doc, created)
 	}
 	if err != nil {
 		return item, err
@@ -356,12 +409,13 @@ func (c *call) update(t command.Target) (*wire.Reply, error) {
 	}
 	create, unfit := c.upsert(t, text)
 	op.Create = create
-	out, err := c.propose(c.req, op)
+	all, err := c.welcomed(c.typ, create, op)
+	if err != nil {
+		return nil, err
+	}
+	out, err := c.propose(c.req, all)
 	if unfit != nil && fault.Is(err, fault.ServiceResourceNotFound) {
 		return nil, unfit
-	}
-	if err == nil && out.Created {
-		err = c.welcome(c.typ, out.Entities)
 	}
 	if err != nil {
 		return nil, err
@@ -378,6 +432,8 @@ func (c *call) changed(doc *document) error {
 		return groupPath(doc)
 	case "roles":
 		return changedRole(doc)
+	case "activities":
+		return changedActivity(doc)
 	}
 	return nil
 }

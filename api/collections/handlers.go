@@ -69,11 +69,21 @@ type Handlers struct {
 	types    typeCache
 	requests Requests
 	zeroAdds bool
+
+	legacyApproval bool
 }
 
 // New makes handlers, which answer queries by an engine.
 func New(cluster Cluster, accounts Accounts, engine *query.Engine, mails Mails) *Handlers {
 	return &Handlers{cluster: cluster, accounts: accounts, engine: engine, mails: mails}
+}
+
+// WithLegacyApproval sets whether, as in Usergrid, users of an application that asks for
+// an administrator's approval alone may sign in without it. Call it before the handlers
+// are used.
+func (h *Handlers) WithLegacyApproval(on bool) *Handlers {
+	h.legacyApproval = on
+	return h
 }
 
 // Handle answers one request, whose application is resolved and whose segments
@@ -103,9 +113,10 @@ type call struct {
 	path string   // "/items"
 	me   bool     // the item segment was "me"
 
-	group entity.ID // whose roles are created, if they are those of a group
+	group entity.ID      // whose roles are created, if they are those of a group
+	actor *entity.Entity // the user who posts activities; nil: nobody does
 
-	registration struct{ known, open bool } // whether new users are active, once it was asked
+	registration registration // see registers
 }
 
 // call finds the collection of a request.

@@ -219,9 +219,9 @@ func TestNotOffered(t *testing.T) {
 	r.ok("POST", "/users", `{"username":"ana"}`)
 	for _, request := range []string{
 		"GET /items/milk/likes?tree=true",
-		"POST /activities", "POST /assets", "GET /folders", "POST /notifications",
+		"POST /assets", "GET /folders", "POST /notifications",
 		"GET /notifiers", "GET /receipts", "GET /queues/q",
-		"GET /users/ana/feed", "GET /export", "GET /apm", "GET /users/ana/activities",
+		"GET /users/ana/file", "GET /export", "GET /apm",
 	} {
 		method, path, _ := strings.Cut(request, " ")
 		body := ""

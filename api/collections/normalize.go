@@ -42,7 +42,7 @@ type document struct {
 	properties []property
 	byKey      map[string]int // folded key → place, once there are many
 	named      bool           // the body had a member, if only an ignored one
-	system     []property     // created and modified, as sent
+	system     []property     // uuid, created and modified, as sent
 	secrets    []property     // credentials of a user, as sent
 }
 
@@ -63,6 +63,9 @@ func normalize(t *schema.Type, text []byte, p purpose, now int64) (*document, er
 		switch {
 		case keys.SameFold(m.key, "created"), keys.SameFold(m.key, "modified"):
 			d.system = append(d.system, property{key: keys.Fold(m.key), value: m.value})
+			return nil
+		case keys.SameFold(m.key, "uuid"):
+			d.system = append(d.system, property{key: "uuid", value: m.value})
 			return nil
 		case schema.Dropped(m.key), p == forUpdate && schema.DroppedOnUpdate(m.key):
 			return nil
@@ -285,10 +288,14 @@ func tooLarge() error {
 	return fault.New(fault.EntityTooLarge, "an entity is larger than %d bytes", maxEntityBytes)
 }
 
-// requireAll checks that every required property has a value.
+// requireAll checks that every required property has a value. That of a group is called a
+// bad argument (spec users-groups-roles section 2.2), as Usergrid does.
 func (d *document) requireAll(t *schema.Type) error {
 	for _, key := range t.Required {
 		if !d.has(key) {
+			if t.Collection == "groups" {
+				return fault.New(fault.IllegalArgument, "You must provide a '%s' property when creating a group", key)
+			}
 			return fault.New(fault.RequiredProperty, "Entity %q requires a property named %q", t.Name, key)
 		}
 	}

@@ -82,7 +82,10 @@ var defaults = map[string]*Type{
 		Collection: "events", Name: "event", Default: true, Offered: true, Aliases: nothing, Required: []string{"timestamp"},
 		declared: []declaration{{"timestamp", Integer}, {"category", String}, {"message", String}},
 	},
-	"activities":    {Collection: "activities", Name: "activity", Default: true, Aliases: nothing, Required: []string{"actor", "verb"}},
+	"activities": {
+		Collection: "activities", Name: "activity", Default: true, Offered: true, Aliases: nothing, Required: []string{"actor", "verb"},
+		declared: []declaration{{"verb", String}, {"published", Integer}, {"content", String}, {"title", String}, {"category", String}},
+	},
 	"assets":        {Collection: "assets", Name: "asset", Default: true, Aliases: byPath, Unique: byPath, Required: []string{"owner", "path"}},
 	"folders":       {Collection: "folders", Name: "folder", Default: true, Aliases: byPath, Unique: byPath, Required: []string{"owner", "path"}},
 	"notifications": {Collection: "notifications", Name: "notification", Default: true, Aliases: nothing},

@@ -203,6 +203,22 @@ func (d *Decoder) op(kind Kind, r *reader) Op {
 		return d.createEvents(r)
 	case KindCountEvent:
 		return d.countEvent(r)
+	case KindPost:
+		return d.post(r)
+	case KindDeliver:
+		return r.deliver()
+	case KindUnlist:
+		return r.unlist()
+	case KindReviseEntity:
+		return d.reviseEntity(r)
+	case KindScheduleTask:
+		return ScheduleTask{ID: r.id(), NotBefore: r.varint()}
+	case KindQueueDeliveries:
+		return d.queueDeliveries(r)
+	case KindSettleDeliveries:
+		return d.settleDeliveries(r)
+	case KindClearDeliveries:
+		return ClearDeliveries{Number: entity.Seq(r.uvarint())}
 	case KindImportEntities:
 		return d.importEntities(r)
 	case KindImportEdges:

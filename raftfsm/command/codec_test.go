@@ -91,6 +91,18 @@ func samples() []Command {
 			Tallies: []Tally{{Time: 5, Dimensions: entity.Dimensions{User: idOf(1), Group: idOf(2), Category: "ads"}, Increments: []Increment{{Name: "ad_clicks", By: -5}}}}},
 		CountEvent{Rules: rules, ID: idOf(1), Create: &item, Tally: Tally{Time: 5, Increments: []Increment{{Name: "a.b", By: 1}}}},
 		CountEvent{Rules: rules, ID: idOf(1)},
+		ReviseEntity{Rules: rules, ID: idOf(1), Rev: 300, Patch: []byte(`{"a":1}`)},
+		ScheduleTask{ID: idOf(5), NotBefore: 1700000000000},
+		QueueDeliveries{Rules: rules, Notification: idOf(1), Number: 300, Items: []NewDelivery{{Device: 1, Notifier: 300}, {Device: 1 << 40, Notifier: 2}}},
+		SettleDeliveries{Rules: rules, Notification: idOf(1), Number: 300, Receipts: rules, Verdicts: []Verdict{
+			{Device: 1, State: entity.DeliverySent, Receipt: &item}, {Device: 300, Attempts: 2, State: entity.DeliveryOpen, Due: 1700000000000}}},
+		ClearDeliveries{Number: 300},
+		StepTask{ID: idOf(5), Turn: 7, Effect: QueueDeliveries{Rules: rules}},
+		Post{By: Publisher{Audience: entity.Friends, User: idOf(1), Group: idOf(2)}, Create: CreateEntities{Rules: rules, Items: []NewEntity{item}, Partial: true}, Task: idOf(5)},
+		Post{By: Publisher{User: idOf(1)}, Create: CreateEntities{Rules: rules}, Link: idOf(3), Task: idOf(5)},
+		Deliver{Activities: []entity.Posted{{Seq: 300, Published: 1700000000000}, {Seq: 1, Published: -1}}, Feeds: []entity.End{{Collection: 3, Seq: 300}}},
+		StepTask{ID: idOf(5), Turn: 1, Effect: Deliver{Feeds: []entity.End{{Collection: 1, Seq: 2}}}},
+		Unlist{Owner: Ref{Collection: "users", Target: Target{ID: idOf(1)}}, List: 2, IDs: []entity.ID{idOf(2)}},
 		ImportEntities{Rules: rules, Replace: true, Items: []ImportItem{{NewEntity: item, Permissions: []string{"get:/**"}, Line: 300}, {NewEntity: NewEntity{ID: idOf(9)}}},
 			Note: JobNote{Job: idOf(7), File: 2, Position: 1 << 40, Lines: 300, Refused: []entity.JobError{{Line: 7, Code: fault.JSONParse, Message: "bad"}}}},
 		ImportEntities{Rules: rules, Adopt: true},
@@ -129,8 +141,8 @@ func TestEveryKindSurvivesTheLog(t *testing.T) {
 	for _, c := range want {
 		seen[c.Kind()] = true
 	}
-	for k := KindTermStart; k <= KindDropJobs; k++ {
-		if !seen[k] && (k <= KindSetProtocol || k >= KindPutTask) && (k <= KindCountEvent || k >= KindImportEntities) { // numbers between are nobody's
+	for k := KindTermStart; k <= KindClearDeliveries; k++ {
+		if !seen[k] && (k <= KindSetProtocol || k >= KindPutTask && k <= KindUnlist || k >= KindImportEntities && k <= KindDropJobs || k >= KindReviseEntity) { // numbers between are nobody's
 			t.Errorf("no sample of kind %d", k)
 		}
 	}
@@ -351,5 +363,15 @@ func TestEncodedCommandsMakeTheSameEntry(t *testing.T) {
 	}
 	if got, want := AppendEncoded(nil, encoded), AppendEntry(nil, cmds); !bytes.Equal(got, want) {
 		t.Errorf("got  %x\nwant %x", got, want)
+	}
+}
+
+// TestProtocolOfCredentials: a kind that earlier builds refuse waits until all members know it.
+func TestProtocolOfCredentials(t *testing.T) {
+	for kind, want := range map[byte]uint32{entity.CredentialPin: 1, entity.CredentialProvider: 4} {
+		c := Command{Op: SetCredential{Credential: Credential{Kind: kind}}}
+		if got := c.Protocol(); got != want {
+			t.Errorf("kind %d: %d, want %d", kind, got, want)
+		}
 	}
 }

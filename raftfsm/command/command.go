@@ -80,11 +80,19 @@ const (
 	KindCount              Kind = 44
 	KindCreateEvents       Kind = 45
 	KindCountEvent         Kind = 46
+	KindPost               Kind = 47
+	KindDeliver            Kind = 48
+	KindUnlist             Kind = 49
 	KindImportEntities     Kind = 55
 	KindImportEdges        Kind = 56
 	KindNoteJob            Kind = 57
 	KindPutJob             Kind = 58
 	KindDropJobs           Kind = 59
+	KindReviseEntity       Kind = 62
+	KindScheduleTask       Kind = 63
+	KindQueueDeliveries    Kind = 64
+	KindSettleDeliveries   Kind = 65
+	KindClearDeliveries    Kind = 66
 )
 
 // TermStart is proposed by a new leader in each of its partitions. Once it is
@@ -285,7 +293,7 @@ func (SetProtocol) kind() Kind        { return KindSetProtocol }
 // (SetProtocol): a state machine that meets one it does not know ends its node.
 func (k Kind) Protocol() uint32 {
 	switch {
-	case k > KindCountEvent:
+	case k >= KindPost:
 		return 4
 	case k >= KindTogether:
 		return 3
@@ -296,7 +304,7 @@ func (k Kind) Protocol() uint32 {
 }
 
 // Protocol is the version that is needed to understand a command: that of its kind,
-// and of those of all operations within it.
+// of those of all operations within it, and of the kind of credential that it sets.
 func (c *Command) Protocol() uint32 { return protocolOf(c.Op) }
 
 func protocolOf(op Op) uint32 {
@@ -313,6 +321,10 @@ func protocolOf(op Op) uint32 {
 				needs = max(needs, 4)
 			}
 			needs = max(needs, protocolOf(then))
+		}
+	case SetCredential:
+		if op.Credential.Kind == entity.CredentialProvider {
+			needs = max(needs, 4)
 		}
 	}
 	return needs

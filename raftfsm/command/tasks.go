@@ -89,7 +89,7 @@ func (ExpireTokens) kind() Kind      { return KindExpireTokens }
 // MayBeEffect reports whether operations of a kind can be the effect of a step.
 func (k Kind) MayBeEffect() bool {
 	switch k {
-	case KindTermStart, KindPutTask, KindStepTask, KindFailTask, KindCancelTask, KindRetryTask:
+	case KindTermStart, KindPutTask, KindStepTask, KindFailTask, KindCancelTask, KindRetryTask, KindScheduleTask:
 		return false
 	}
 	return true
