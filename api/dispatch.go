@@ -138,7 +138,7 @@ func (s *Server) application(req *wire.Request, parts *Parts, segments []string)
 		switch strings.ToLower(rest[0]) {
 		case "token", "authorize": // open to everybody, whatever else they hold
 			return parts.Accounts(req)
-		case "credentials", "auth":
+		case "credentials", "auth", "export":
 			if err == nil {
 				return parts.Accounts(req)
 			}

@@ -337,9 +337,21 @@ func (n *Node) View(ctx context.Context, app entity.AppID) (*storage.View, error
 	return g.view()
 }
 
+// LongView is View for a walk through the application that may take minutes: it does
+// not hold up compaction for long, and its reads of single keys cost more.
+func (n *Node) LongView(ctx context.Context, app entity.AppID) (*storage.View, error) {
+	g, err := n.replicaOf(ctx, app)
+	if err != nil {
+		return nil, err
+	}
+	return g.shown(n.store.State().LongView(g.partition))
+}
+
 // view opens a snapshot of what the replica has applied.
-func (g *group) view() (*storage.View, error) {
-	view := g.node.store.State().View(g.partition)
+func (g *group) view() (*storage.View, error) { return g.shown(g.node.store.State().View(g.partition)) }
+
+// shown returns a view, unless the replica is being given up.
+func (g *group) shown(view *storage.View) (*storage.View, error) {
 	if !g.closed.Load() {
 		return view, nil
 	}

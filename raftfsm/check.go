@@ -233,6 +233,8 @@ func (c *checker) visit(k, v []byte) error {
 		return c.listed(k, v)
 	case keys.KindListedIn:
 		return c.listedIn(k, v)
+	case keys.KindJob:
+		return c.job(k, v)
 	case keys.KindEdges:
 		if c.isEdgeCounter(k) {
 			return nil

@@ -50,7 +50,8 @@ type Machine struct {
 	names    names
 	verbs    map[nameKey]entity.VerbID // of commands so far, as the dictionaries have them
 	counters counters
-	time     int64 // of the command being run, ms since the epoch
+	queued   map[entity.AppID]int // tasks of applications that were counted
+	time     int64                // of the command being run, ms since the epoch
 	// maxApply is from how many bytes on a batch is committed before its last entry:
 	// what a command adds to the indexes can be many times as long as the command.
 	maxApply int
@@ -114,6 +115,7 @@ func (m *Machine) load() error {
 	m.names.reset()
 	m.verbs = nil
 	m.counters = counters{}
+	m.queued = nil
 	m.last = applied
 	m.applied.reach(applied)
 	return nil
@@ -398,6 +400,16 @@ func (m *Machine) dispatch(cmd *command.Command) (result, error) {
 		return m.settleDeliveries(cmd, &op)
 	case command.ClearDeliveries:
 		return m.clearDeliveries(cmd, &op)
+	case command.ImportEntities:
+		return m.importEntities(cmd, &op)
+	case command.ImportEdges:
+		return m.importEdges(cmd, &op)
+	case command.NoteJob:
+		return result{}, m.noteJob(cmd, &op.Note, result{}, 0, nil, nil)
+	case command.PutJob:
+		return m.putJob(cmd, &op)
+	case command.DropJobs:
+		return m.dropJobs(cmd, &op)
 	}
 	return result{}, fmt.Errorf("no way to apply a %T", cmd.Op)
 }
@@ -420,7 +432,8 @@ func (m *Machine) belongs(cmd *command.Command) error {
 			return nil // the partition's own
 		}
 	case command.Connect, command.Disconnect, command.DropEdges, command.DeleteEntities, command.UpdateEntities,
-		command.Post, command.Deliver, command.Unlist, command.QueueDeliveries, command.SettleDeliveries, command.ClearDeliveries:
+		command.Post, command.Deliver, command.Unlist, command.QueueDeliveries, command.SettleDeliveries, command.ClearDeliveries,
+		command.ImportEntities, command.ImportEdges:
 		if cmd.App == entity.Management {
 			return refuse(fault.ForbiddenOperation, "the management application has no connections, and its entities are changed one by one")
 		}

@@ -194,6 +194,9 @@ func (m *Machine) planReindex(cmd *command.Command, c *collection, generation ui
 	if err == nil && known {
 		err = refuse(fault.Conflict, "there is a task %s", id)
 	}
+	if err == nil {
+		err = m.room(cmd.App)
+	}
 	return t, err
 }
 

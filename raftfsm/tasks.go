@@ -22,6 +22,9 @@ func (m *Machine) recordTask(old, t *entity.Task) {
 	m.batch.Set(m.key, m.value)
 	m.key = keys.AppendQueued(m.key[:0], m.cfg.Partition, keys.QueuedOf(t))
 	m.batch.Set(m.key, []byte(t.Kind))
+	if n, known := m.queued[t.App]; known && old == nil {
+		m.queued[t.App] = n + 1
+	}
 	m.tasked = true
 }
 
@@ -34,7 +37,44 @@ func (m *Machine) removeTask(t *entity.Task) {
 	m.unqueue(t)
 	m.key = keys.AppendTask(m.key[:0], m.cfg.Partition, t.ID)
 	m.batch.Delete(m.key)
+	if n, known := m.queued[t.App]; known {
+		m.queued[t.App] = n - 1
+	}
 	m.tasked = true
+}
+
+// room refuses another task of an application that has as many as may wait. What a
+// deletion leaves to a task is not refused.
+func (m *Machine) room(app entity.AppID) error {
+	if app < entity.FirstApp {
+		return nil
+	}
+	n, known := m.queued[app]
+	if !known {
+		var err error
+		if n, err = m.countTasks(app); err != nil {
+			return err
+		}
+		if m.queued == nil || len(m.queued) >= maxNames {
+			m.queued = make(map[entity.AppID]int)
+		}
+		m.queued[app] = n
+	}
+	if n >= entity.MaxTasks {
+		return refuse(fault.TooManyRequests, "the application has %d background tasks, more cannot wait", n)
+	}
+	return nil
+}
+
+// countTasks counts the tasks of an application. It is kept in mind after that.
+func (m *Machine) countTasks(app entity.AppID) (n int, err error) {
+	for _, state := range []entity.TaskState{entity.TaskReady, entity.TaskDead} {
+		for priority := entity.Urgent; priority <= entity.Idle && err == nil; priority++ {
+			lower, upper := keys.QueuedRange(m.cfg.Partition, state, priority, app)
+			err = m.batch.Scan(lower, upper, func(_, _ []byte) bool { n++; return true })
+		}
+	}
+	return n, err
 }
 
 // task returns a task that must exist.
@@ -82,6 +122,9 @@ func (m *Machine) putTask(cmd *command.Command, op *command.PutTask) (result, er
 		return result{}, err
 	}
 	if err := m.alive(cmd.App); err != nil {
+		return result{}, err
+	}
+	if err := m.room(cmd.App); err != nil {
 		return result{}, err
 	}
 	m.recordTask(nil, &t)

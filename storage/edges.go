@@ -41,6 +41,27 @@ func VerbID(r Reader, app entity.AppID, name string) (entity.VerbID, bool, error
 	return entity.VerbID(number), ok, err
 }
 
+// VerbNames returns the dictionary of the verbs of an application.
+func VerbNames(v *View, app entity.AppID) (list map[entity.VerbID]string, err error) {
+	it, err := v.Scan(keys.NameRange(v.Partition(), app, keys.Verbs))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	list = make(map[entity.VerbID]string)
+	for ok := it.First(); ok; ok = it.Next() {
+		_, text, ok := keys.DecodeName(it.Key())
+		n, size := binary.Uvarint(it.Value())
+		if !ok || size != len(it.Value()) || n == 0 || n > 1<<32-1 {
+			return nil, fault.New(fault.Corrupt, "partition %d: dictionary key %x", v.Partition(), it.Key())
+		}
+		if text != "" {
+			list[entity.VerbID(n)] = text
+		}
+	}
+	return list, it.Err()
+}
+
 // Verbs returns the verbs that an entity has edges of in a direction
 // (keys.Outbound, keys.Inbound), in order of their first use in the application.
 // Edges whose other end is gone count until they have been removed.

@@ -15,13 +15,16 @@ const pictureInterval = 250 * time.Millisecond
 // is committed to it. To close a snapshot makes Pebble look for compactions,
 // which costs more than the reads of a small request.
 type picture struct {
-	snap    *pebble.Snapshot
+	snap    snapshot
 	commits uint64 // of the partition, when it was taken
 	settled bool   // no commit was under way then
 	epoch   uint64
 	views   int  // open, guarded by pictures.Mutex
 	current bool // new views may share it, guarded by pictures.Mutex
 }
+
+// snapshot is what Pebble's two kinds of snapshot have in common.
+type snapshot interface{ pebble.Reader }
 
 // pictures are those of one partition.
 type pictures struct {

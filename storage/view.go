@@ -18,7 +18,7 @@ type Reader interface {
 	Partition() entity.Partition
 }
 
-// View is a partition as it stood at one moment. It holds up compaction, so
+// View is a partition as it stood at one moment. Unless it is a LongView it holds up compaction, so
 // it is closed with the request it serves. It is safe for concurrent use.
 type View struct {
 	state   *State
@@ -31,6 +31,18 @@ type View struct {
 func (s *State) View(p entity.Partition) *View {
 	part := s.part(p)
 	return &View{state: s, part: part, picture: s.openPicture(part), p: p}
+}
+
+// LongView is a View for a walk through an application that may take minutes. It does not hold
+// up compaction once what is in memory now has been flushed; until it is closed, the
+// tables it reads stay on the disk. Its reads of single keys cost more than a View's.
+// The caller closes it.
+func (s *State) LongView(p entity.Partition) *View {
+	part := s.part(p)
+	lower, upper := keys.PartitionRange(p)
+	epoch := part.epoch.Load() // read before the snapshot is taken
+	snap := s.db.NewEventuallyFileOnlySnapshot([]pebble.KeyRange{{Start: lower, End: upper}})
+	return &View{state: s, part: part, picture: &picture{snap: snap, epoch: epoch, views: 1}, p: p}
 }
 
 // Partition returns the partition the view shows.

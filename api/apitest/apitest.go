@@ -28,6 +28,7 @@ import (
 	"github.com/trellisdb/trellis/api/directory"
 	"github.com/trellisdb/trellis/api/management"
 	"github.com/trellisdb/trellis/api/pages"
+	"github.com/trellisdb/trellis/api/portage"
 	"github.com/trellisdb/trellis/api/tally"
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/node"
@@ -48,6 +49,7 @@ type Server struct {
 	Mails  *Mailbox // what was sent, unless Options says otherwise
 	Assets *assets.Store
 	dir    atomic.Pointer[directory.Directory]
+	jobs   atomic.Pointer[portage.Handlers]
 	client *http.Client
 	stop   []func() error
 }
@@ -74,6 +76,7 @@ type Options struct {
 
 	Services   []management.Service     // that vouch for people; nil: facebook, which nobody can ask
 	Management func(*management.Config) // changes the configuration; may be nil
+	Portage    func(*portage.Config)    // likewise
 	// Challenge is asked before a mail is sent to whoever asks for it; nil: nothing is.
 	Challenge pages.Challenge
 	// Mail takes the mails instead of Server.Mails; may be nil.
@@ -143,6 +146,7 @@ func OpenWith(dir string, opts Options) (s *Server, err error) {
 		nc.Tasks.Kinds = tasks.WithObjects(nc.Tasks.Kinds, opts.Objects)
 	}
 	nc.Tasks.Kinds = append(nc.Tasks.Kinds, tasks.Mail(deliverer{sender, &s.dir}))
+	nc.Tasks.Kinds = append(nc.Tasks.Kinds, s.jobKinds()...)
 	nc.Tasks.Backoff = 10 * time.Millisecond
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -208,6 +212,7 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 	}
 	manage := management.New(mc, management.Parts{
 		Cluster: cluster, Directory: dir, Engine: engine, Mailer: mailer{dir}, Pages: site, Services: opts.Services, Log: log,
+		Portage: s.carrier(cluster, dir, opts),
 		Provision: func(ctx context.Context) error {
 			_, err := dir.EnsureSuperuser(ctx, "root@example.test", SuperuserPassword)
 			return err

@@ -9,6 +9,7 @@ import (
 	"github.com/trellisdb/trellis/api/directory"
 	"github.com/trellisdb/trellis/api/pages"
 	"github.com/trellisdb/trellis/api/pages/redirect"
+	"github.com/trellisdb/trellis/api/portage"
 	"github.com/trellisdb/trellis/query"
 	"github.com/trellisdb/trellis/raftfsm/command"
 	"github.com/trellisdb/trellis/storage"
@@ -119,6 +120,7 @@ type Parts struct {
 	Services  []Service // that vouch for people; may be empty
 	// Provision makes sure that the superuser is there; nil: that is nothing to do.
 	Provision func(context.Context) error
+	Portage   *portage.Handlers // exports and imports
 	Log       *slog.Logger
 }
 

@@ -74,8 +74,10 @@ func organizationRoutes() []Route {
 		{"POST", "/management/orgs/{org}/credentials", Members, changes, (*call).organizationCredentials, nil},
 		{"GET", "/management/orgs/{org}/config", Superuser, 0, (*call).showSettings, nil},
 		{"PUT", "/management/orgs/{org}/config", Superuser, changes, (*call).changeSettings, nil},
-		{"POST", "/management/orgs/{org}/export", Members, 0, (*call).never, nil},
-		{"GET", "/management/orgs/{org}/export/{job}", Members, 0, (*call).never, nil},
+		{"POST", "/management/orgs/{org}/export", Members, changes, (*call).exportOrganization, nil},
+		{"GET", "/management/orgs/{org}/export/{job}", Members, 0, (*call).showExport, nil},
+		{"GET", "/management/orgs/{org}/export/{job}/files", Members, 0, (*call).exportFiles, nil},
+		{"GET", "/management/orgs/{org}/tasks", Members, 0, (*call).organizationTasks, nil},
 	}
 }
 
@@ -122,14 +124,18 @@ func applicationRoutes() []Route {
 		{"GET", app + "/{collection}/_size", Members, 0, (*call).collectionSize, nil},
 		{"GET", app + "/status", Members, 0, (*call).applicationStatus, nil},
 		{"POST", app + "/sia-provider", Members, changes, (*call).setProvider, nil},
-		{"POST", app + "/export", Members, 0, (*call).never, nil},
-		{"POST", app + "/collection/{collection}/export", Members, 0, (*call).never, nil},
-		{"GET", app + "/imports", Members, 0, (*call).never, nil},
-		{"POST", app + "/imports", Members, 0, (*call).never, nil},
-		{"GET", app + "/imports/{job}", Members, 0, (*call).never, nil},
-		{"GET", app + "/imports/{job}/files", Members, 0, (*call).never, nil},
-		{"GET", app + "/imports/{job}/files/{file}", Members, 0, (*call).never, nil},
-		{"GET", app + "/imports/{job}/files/{file}/errors", Members, 0, (*call).never, nil},
+		{"POST", app + "/import", Members, 0, (*call).importLines, nil},
+		{"POST", app + "/export", Members, changes, (*call).exportToStore, nil},
+		{"POST", app + "/collection/{collection}/export", Members, changes, (*call).exportToStore, nil},
+		{"GET", app + "/imports", Members, 0, (*call).listImports, nil},
+		{"POST", app + "/imports", Members, changes, (*call).startImport, nil},
+		{"GET", app + "/imports/{job}", Members, 0, (*call).showImport, nil},
+		{"GET", app + "/imports/{job}/files", Members, 0, (*call).importFiles, nil},
+		{"GET", app + "/imports/{job}/files/{file}", Members, 0, (*call).importFile, nil},
+		{"GET", app + "/imports/{job}/files/{file}/errors", Members, 0, (*call).importErrors, nil},
+		{"GET", app + "/tasks", Members, 0, (*call).applicationTasks, nil},
+		{"GET", app + "/tasks/{task}", Members, 0, (*call).applicationTask, nil},
+		{"DELETE", app + "/tasks/{task}", Members, changes, (*call).cancelTask, nil},
 	}
 }
 
@@ -194,6 +200,7 @@ func accountRoutes() []Route {
 		{"POST", app + "/authorize", Public, 0, (*call).authorizeUser, nil},
 		{"GET", app + "/credentials", Administrators, 0, (*call).applicationKeys, nil},
 		{"POST", app + "/credentials", Administrators, changes, (*call).applicationKeys, nil},
+		{"GET", app + "/export", Administrators, 0, (*call).exportApplication, nil},
 		{"GET", app + "/auth/{service}", Permitted, 0, (*call).social, nil},
 		{"POST", app + "/auth/{service}", Permitted, 0, (*call).social, nil},
 		{"GET", user + "/token", Proven, 0, (*call).userToken, nil},

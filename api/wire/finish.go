@@ -66,8 +66,10 @@ func (r *Request) Finish(p *Reply, err error) (errorID entity.ID) {
 		r.fh.Response.SetStatusCode(p.status)
 		r.fh.Response.Header.Set("Location", p.content)
 	default:
-		if p.status == fasthttp.StatusServiceUnavailable {
+		if p.status != 0 {
 			r.fh.Response.SetStatusCode(p.status)
+		}
+		if p.status == fasthttp.StatusServiceUnavailable {
 			r.fh.Response.Header.Set("Retry-After", "1")
 		}
 		b := r.openScript(buf.b[:0])

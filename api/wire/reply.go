@@ -108,6 +108,9 @@ func Object() *Reply { return &Reply{kind: objectReply} }
 // Unavailable answers 503 with Retry-After instead of 200.
 func (p *Reply) Unavailable() *Reply { p.status = 503; return p }
 
+// Status answers with another status of success.
+func (p *Reply) Status(status int) *Reply { p.status = status; return p }
+
 // Field adds a top-level field. The value is marshalled by encoding/json.
 func (p *Reply) Field(name string, value any) *Reply {
 	var b bytes.Buffer

@@ -17,6 +17,7 @@ import (
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
 
+	"github.com/trellisdb/trellis/api/portage"
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/seal"
 )
@@ -61,6 +62,11 @@ type serveConfig struct {
 	SuperuserPassword string `koanf:"superuser-password"`
 	ClusterSecret     string `koanf:"cluster-secret"`
 
+	ExportEndpoint    string `koanf:"export-endpoint"`
+	ExportRegion      string `koanf:"export-region"`
+	ExportPathStyle   bool   `koanf:"export-path-style"`
+	ExportAnyEndpoint bool   `koanf:"export-any-endpoint"`
+
 	Accounts      accountsConfig `koanf:",squash"`
 	Assets        assetsConfig   `koanf:",squash"`
 	SecretKeyFile string         `koanf:"secret-key-file"`
@@ -96,6 +102,10 @@ func addServeFlags(fs *pflag.FlagSet) {
 	fs.Int("partitions", 8, "application partitions, fixed at the first start")
 	fs.String("base-url", "", "public URL of the API in answers (default: from the request)")
 	fs.String("secret-key-file", "", "file of the keys that encrypt stored secrets, one a line, the newest first (default: the cluster secret)")
+	fs.String("export-endpoint", "", "URL of the S3-compatible store that exports are written to and imports read from, in buckets and by keys that requests name")
+	fs.String("export-region", "", "region of that store (default: asked of it)")
+	fs.Bool("export-path-style", false, "the buckets of that store are in the path of URLs, not in names of hosts")
+	fs.Bool("export-any-endpoint", false, "requests may name any other store: who administers an application then lets this node connect to any address")
 	fs.StringSlice("trusted-proxies", nil, "addresses or networks (CIDR) of proxies whose X-Forwarded-For is believed")
 	fs.String("pprof-addr", "", "loopback address of the profiler (default: off)")
 	fs.Int("cache-mb", 128, "block cache in MiB, besides 144 for memtables")
@@ -222,6 +232,13 @@ func (c *serveConfig) check() error {
 	}
 	_, err := c.level()
 	return err
+}
+
+// portage is the configuration of exports and imports.
+func (c *serveConfig) portage() portage.Config {
+	pc := portage.DefaultConfig()
+	pc.Endpoint, pc.Region, pc.PathStyle, pc.AnyEndpoint = c.ExportEndpoint, c.ExportRegion, c.ExportPathStyle, c.ExportAnyEndpoint
+	return pc
 }
 
 // proxies reads --trusted-proxies.

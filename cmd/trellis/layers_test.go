@@ -40,9 +40,13 @@ var layers = map[string][]string{
 	"api/auth":        vocabulary("api/inflect"),
 	"api/schema":      vocabulary("api/inflect", "raftfsm/command", "storage/keys"),
 
+	"storage/portable": vocabulary(),
+
 	"storage": {"storage/..."},
 	"index":   {"storage/..."},
 	"query":   {"query/...", "index", "storage/..."},
+
+	"query/dump": {"storage/..."},
 
 	"raftfsm":           {"raftfsm/command", "raftfsm/raftlog", "index", "storage/..."},
 	"raftfsm/raftlog":   {"raftfsm/command", "storage/..."},
@@ -59,10 +63,11 @@ var layers = map[string][]string{
 	"api/wire":        vocabulary("api/auth", "api/inflect"),
 	"api/directory":   front(),
 	"api":             front("api/..."),
-	"api/management":  front("api/directory", "api/pages/..."),
+	"api/management":  front("api/directory", "api/pages/...", "api/portage"),
 	"api/collections": front("api/directory", "api/assets"),
 	"api/assets":      vocabulary("raftfsm/command", "storage", "storage/objects"),
 	"api/tally":       front(),
+	"api/portage":     front("api/collections", "storage/objects"),
 
 	// HTML: what a page says and how its form is kept safe, without routes.
 	"api/pages":           vocabulary("api/auth", "api/pages/..."),
@@ -127,7 +132,7 @@ func vocabulary(extra ...string) []string {
 func front(extra ...string) []string {
 	return append([]string{
 		"api/wire", "api/auth", "api/inflect", "api/schema",
-		"query/...", "raftfsm/command", "storage", "storage/entity", "storage/fault", "storage/keys", "storage/seal",
+		"query/...", "raftfsm/command", "storage", "storage/entity", "storage/fault", "storage/keys", "storage/seal", "storage/portable",
 	}, extra...)
 }
 

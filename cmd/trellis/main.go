@@ -42,7 +42,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newServe(), newDev(), newCluster(), newCheck(), newBackup(), newRestore(), newRecover(), newVersion())
+	root.AddCommand(newServe(), newDev(), newCluster(), newCheck(), newBackup(), newRestore(), newRecover(), newExport(), newImport(), newVersion())
 	return root
 }
 

@@ -25,6 +25,7 @@ import (
 	"github.com/trellisdb/trellis/api/collections"
 	"github.com/trellisdb/trellis/api/directory"
 	"github.com/trellisdb/trellis/api/management"
+	"github.com/trellisdb/trellis/api/portage"
 	"github.com/trellisdb/trellis/api/tally"
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/node"
@@ -109,6 +110,7 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 	}()
 
 	late := new(lateTasks)
+	defer late.close()
 	sender, err := cfg.Accounts.mails(log)
 	if err != nil {
 		return err
@@ -243,7 +245,9 @@ func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.N
 	qc := query.DefaultConfig()
 	qc.CursorKey = cursor.Key(auth.DeriveKey(n.Cluster().Key, "cursor"))
 	queries := query.New(qc)
-	manage, err := manager(&cfg, n, dir, queries, log)
+	carrier := portage.New(cfg.portage(), n, dir)
+	late.portage.Store(carrier)
+	manage, err := manager(&cfg, n, dir, queries, carrier, log)
 	if err == nil {
 		err = manage.Prepare(ctx)
 	}
@@ -277,7 +281,7 @@ func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.N
 }
 
 // manager makes the handlers of the management API.
-func manager(cfg *serveConfig, n *node.Node, dir *directory.Directory, queries *query.Engine, log *slog.Logger) (*management.Handlers, error) {
+func manager(cfg *serveConfig, n *node.Node, dir *directory.Directory, queries *query.Engine, carrier *portage.Handlers, log *slog.Logger) (*management.Handlers, error) {
 	mc := management.DefaultConfig()
 	mc.PurgeAfter = cfg.PurgeAfter
 	if err := cfg.Accounts.management(&mc); err != nil {
@@ -293,6 +297,7 @@ func manager(cfg *serveConfig, n *node.Node, dir *directory.Directory, queries *
 	}
 	return management.New(mc, management.Parts{
 		Cluster: n, Directory: dir, Engine: queries, Mailer: mailer{dir}, Pages: site, Services: services, Log: log,
+		Portage: carrier,
 		Provision: func(ctx context.Context) error {
 			if cfg.SuperuserPassword == "" {
 				return nil // it was made at the first start

@@ -263,3 +263,49 @@ func TestEdgesOfTheDeletedGo(t *testing.T) {
 		w.close()
 	})
 }
+
+// TestEndedJobsGo after some weeks, and no others.
+func TestEndedJobsGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, appPartition)
+		begun := time.Now().UnixMilli()
+		for app := entity.AppID(16); app < 18; app++ {
+			for n := range byte(120) {
+				state := entity.JobFinished
+				if n%3 == 0 {
+					state = entity.JobStarted
+				}
+				op := command.PutJob{
+					Job: entity.Job{ID: entity.ID{0: byte(app), 15: n + 1}, Kind: entity.JobImport, State: state, Files: 1}, Files: []entity.JobFile{{State: state}},
+				}
+				if out, err := w.ProposeIn(t.Context(), appPartition, command.Command{App: app, Time: begun, Op: op}); err != nil || out.Fault != nil {
+					t.Fatal(err, out.Fault)
+				}
+			}
+		}
+		left := func() (n int) {
+			for app := entity.AppID(16); app < 18; app++ {
+				v := w.store.State().View(appPartition)
+				list, err := storage.Jobs(v, app)
+				if err != nil || v.Close() != nil {
+					t.Fatal(err)
+				}
+				n += len(list)
+			}
+			return n
+		}
+		_, stop := w.run(func(c *Config) { c.Poll = 6 * time.Hour }, ExpireJobs())
+		time.Sleep(29 * 24 * time.Hour)
+		synctest.Wait()
+		if n := left(); n != 240 {
+			t.Errorf("%d jobs are left too early, want all", n)
+		}
+		time.Sleep(2 * 24 * time.Hour)
+		synctest.Wait()
+		if n := left(); n != 80 {
+			t.Errorf("%d jobs are left, want those that have not ended", n)
+		}
+		stop()
+		w.close()
+	})
+}

@@ -309,3 +309,51 @@ func TestConfigIsChecked(t *testing.T) {
 		}
 	}
 }
+
+// TestLateTasksWaitForNoQueue: an application has thousands of tasks with many steps, and
+// one of another application, or in another partition, that comes later waits for no more of
+// them than run already.
+func TestLateTasksWaitForNoQueue(t *testing.T) {
+	w := newWorld(t, appPartition, entity.System)
+	defer w.close()
+	const workers = 6
+	var mu sync.Mutex
+	var order []string
+	for range 3000 {
+		w.put(16, "long", entity.Normal)
+	}
+	steps := func(name string, finish bool) Handler {
+		return func(_ context.Context, job *Job) (Step, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			order = append(order, name)
+			s := job.Keep()
+			s.Finish = finish
+			return s, nil
+		}
+	}
+	_, stop := w.run(func(c *Config) { c.Workers, c.PerApp = workers, 4 },
+		Kind{Name: "long", Run: steps("long", false)}, Kind{Name: "late", Run: steps("late", true)}, Kind{Name: "elsewhere", Run: steps("elsewhere", true)})
+	count := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(order)
+	}
+	w.eventually("the queue is worked on", func() bool { return count() > 200 })
+	mu.Lock() // steps of the queue that have begun wait here
+	before := len(order)
+	w.put(17, "late", entity.Normal)
+	w.do(entity.System, entity.Management, command.PutTask{Task: command.NewTask{ID: entity.NewID(), Kind: "elsewhere", Priority: entity.Normal}})
+	mu.Unlock()
+	w.eventually("both had their turn", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Contains(order, "late") && slices.Contains(order, "elsewhere")
+	})
+	stop()
+	for _, name := range []string{"late", "elsewhere"} {
+		if at := slices.Index(order, name) - before; at > 3*workers {
+			t.Errorf("%s waited for %d steps, want %d at most", name, at, 3*workers)
+		}
+	}
+}

@@ -112,7 +112,9 @@ type Config struct {
 // DefaultConfig returns a working configuration. The caller sets Log.
 func DefaultConfig() Config {
 	return Config{
-		Kinds:       []Kind{PurgeApplication(nil), ExpireTokens(), DropEdges(), Reindex(), ClearCollection(), DropBlob(nil), FanOut(), Follow()},
+		Kinds: []Kind{
+			PurgeApplication(nil), ExpireTokens(), ExpireJobs(), DropEdges(), Reindex(), ClearCollection(), DropBlob(nil), FanOut(), Follow(),
+		},
 		Workers:     8,
 		PerApp:      4,
 		StepTimeout: 30 * time.Second,

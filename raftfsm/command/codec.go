@@ -229,6 +229,16 @@ func (d *Decoder) op(kind Kind, r *reader) Op {
 		return d.settleDeliveries(r)
 	case KindClearDeliveries:
 		return ClearDeliveries{Number: entity.Seq(r.uvarint())}
+	case KindImportEntities:
+		return d.importEntities(r)
+	case KindImportEdges:
+		return r.importEdges()
+	case KindNoteJob:
+		return NoteJob{Note: r.note()}
+	case KindPutJob:
+		return r.putJob()
+	case KindDropJobs:
+		return DropJobs{Jobs: r.ids()}
 	}
 	return nil
 }

@@ -111,6 +111,16 @@ func samples() []Command {
 		AttachBlob{Rejected: []byte(`{"error":"x"}`), Change: UpdateEntity{Rules: rules, Target: Target{ID: idOf(1)}, Patch: []byte(`{}`)}},
 		DropBlob{Blob: idOf(7)},
 		DoomBlob{Blob: idOf(7)},
+		ImportEntities{Rules: rules, Replace: true, Items: []ImportItem{{NewEntity: item, Permissions: []string{"get:/**"}, Line: 300}, {NewEntity: NewEntity{ID: idOf(9)}}},
+			Note: JobNote{Job: idOf(7), File: 2, Position: 1 << 40, Lines: 300, Refused: []entity.JobError{{Line: 7, Code: fault.JSONParse, Message: "bad"}}}},
+		ImportEntities{Rules: rules, Adopt: true},
+		ImportEdges{Edges: []ImportEdge{{Source: Ref{Collection: "users", Target: Target{ID: idOf(1)}}, Target: Ref{Any: true, Target: Target{ID: idOf(2)}}, Verb: "likes", Line: 9}}},
+		NoteJob{Note: JobNote{Job: idOf(7)}},
+		PutJob{Job: entity.Job{ID: idOf(7), Kind: entity.JobImport, State: entity.JobStarted, Created: 5, Modified: 6, Target: "bucket/x", Organization: idOf(3), Application: idOf(2), Collection: "items", Message: "m", Files: 2},
+			Files: []entity.JobFile{{Number: 1, State: entity.JobCreated, Name: "a.json", Size: 9, Position: 8, Lines: 7, Imported: 6, Existing: 5, Linked: 4, Failed: 3, Message: "x"}}, Recount: true, Settle: true,
+			Task: &NewTask{ID: idOf(7), Kind: "import", Priority: entity.Idle, Body: []byte("b")}},
+		PutJob{Job: entity.Job{ID: idOf(7), Kind: entity.JobExport, State: entity.JobFailed}},
+		DropJobs{Jobs: []entity.ID{idOf(7)}},
 	}
 	cmds := make([]Command, len(ops))
 	for i, op := range ops {
@@ -143,7 +153,7 @@ func TestEveryKindSurvivesTheLog(t *testing.T) {
 		seen[c.Kind()] = true
 	}
 	for k := KindTermStart; k <= KindClearDeliveries; k++ {
-		reserved := k > KindSetProtocol && k < KindPutTask || k > KindDoomBlob && k < KindReviseEntity
+		reserved := k > KindSetProtocol && k < KindPutTask || k > KindDropJobs && k < KindReviseEntity
 		if !seen[k] && !reserved { // which are nobody's
 			t.Errorf("no sample of kind %d", k)
 		}

@@ -88,6 +88,11 @@ const (
 	KindAttachBlob         Kind = 52
 	KindDropBlob           Kind = 53
 	KindDoomBlob           Kind = 54
+	KindImportEntities     Kind = 55
+	KindImportEdges        Kind = 56
+	KindNoteJob            Kind = 57
+	KindPutJob             Kind = 58
+	KindDropJobs           Kind = 59
 	KindReviseEntity       Kind = 62
 	KindScheduleTask       Kind = 63
 	KindQueueDeliveries    Kind = 64
@@ -303,24 +308,29 @@ func (k Kind) Protocol() uint32 {
 	return 1
 }
 
-// Protocol is the version that is needed to understand a command: that of its kind, of
-// what it holds if it is a step of a task or several at once, and of the kind of credential
-// that it sets.
-func (c *Command) Protocol() uint32 {
-	needs := c.Kind().Protocol()
-	switch op := c.Op.(type) {
+// Protocol is the version that is needed to understand a command: that of its kind,
+// of those of all operations within it, and of the kind of credential that it sets.
+func (c *Command) Protocol() uint32 { return protocolOf(c.Op) }
+
+func protocolOf(op Op) uint32 {
+	needs := op.kind().Protocol()
+	switch op := op.(type) {
 	case StepTask:
 		if op.Effect != nil {
-			needs = max(needs, op.Effect.kind().Protocol())
+			needs = max(needs, protocolOf(op.Effect))
 		}
 	case Together:
-		needs = max(needs, op.First.kind().Protocol())
+		needs = max(needs, protocolOf(op.First))
 		for _, then := range op.Then {
-			needs = max(needs, then.kind().Protocol())
+			if then.kind() == KindPutSettings { // which could not follow another before
+				needs = max(needs, 4)
+			}
+			needs = max(needs, protocolOf(then))
 		}
-	}
-	if set, ok := c.Op.(SetCredential); ok && set.Credential.Kind == entity.CredentialProvider {
-		needs = max(needs, 4)
+	case SetCredential:
+		if op.Credential.Kind == entity.CredentialProvider {
+			needs = max(needs, 4)
+		}
 	}
 	return needs
 }

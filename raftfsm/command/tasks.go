@@ -105,10 +105,12 @@ func (o PutTask) appendBody(dst []byte) []byte {
 	return appendBytes(dst, t.Body)
 }
 
-func (r *reader) putTask() Op {
-	return PutTask{Task: NewTask{
+func (r *reader) putTask() Op { return PutTask{Task: r.newTask()} }
+
+func (r *reader) newTask() NewTask {
+	return NewTask{
 		ID: r.id(), Kind: r.string(), Priority: entity.Priority(r.byte()), NotBefore: r.varint(), Total: r.uvarint(), Body: r.bytes(),
-	}}
+	}
 }
 
 func (o StepTask) appendBody(dst []byte) []byte {

@@ -34,6 +34,10 @@ const (
 	MaxTaskError = 1 << 10
 )
 
+// MaxTasks is how many tasks an application may have, besides those that deletions leave
+// behind. Apply decides by it, so it is no setting.
+const MaxTasks = 10_000
+
 // Kinds of task that commands record by themselves, those of every partition, and those
 // that requests have recorded.
 const (

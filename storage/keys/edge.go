@@ -77,6 +77,11 @@ func AppendConnected(dst []byte, p entity.Partition, app entity.AppID, source en
 	return appendEnd(dst, target)
 }
 
+// ConnectedRange bounds the keys that AppendConnected makes for an application.
+func ConnectedRange(p entity.Partition, app entity.AppID) (lower, upper []byte) {
+	return rangeOf(appendApp(nil, p, app, KindEdge))
+}
+
 // DecodeConnected is the inverse of AppendConnected.
 func DecodeConnected(k []byte) (source entity.End, verb entity.VerbID, target entity.End, ok bool) {
 	if len(k) != 9+12+4+12 || k[8] != KindEdge {

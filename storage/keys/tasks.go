@@ -56,6 +56,13 @@ func QueueRange(p entity.Partition, state entity.TaskState) (lower, upper []byte
 	return rangeOf(append(appendApp(nil, p, entity.NoApp, metaQueue), byte(state)))
 }
 
+// QueuedRange bounds the places of the tasks of an application, in a state and of a
+// priority.
+func QueuedRange(p entity.Partition, state entity.TaskState, priority entity.Priority, app entity.AppID) (lower, upper []byte) {
+	k := append(appendApp(nil, p, entity.NoApp, metaQueue), byte(state), byte(priority))
+	return rangeOf(binary.BigEndian.AppendUint32(k, uint32(app)))
+}
+
 // DecodeQueued is the inverse of AppendQueued.
 func DecodeQueued(k []byte) (Queued, bool) {
 	if len(k) != 9+2+4+8+16 || k[8] != metaQueue || !isMeta(k) {
