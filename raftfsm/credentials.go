@@ -13,7 +13,9 @@ import (
 )
 
 // credentialKinds are the kinds there are.
-var credentialKinds = [...]byte{entity.CredentialPassword, entity.CredentialSecret, entity.CredentialPin, entity.CredentialHistory, entity.CredentialIdentity}
+var credentialKinds = [...]byte{
+	entity.CredentialPassword, entity.CredentialSecret, entity.CredentialPin, entity.CredentialHistory, entity.CredentialIdentity, entity.CredentialNotifier,
+}
 
 func credentialKind(kind byte) error {
 	if !slices.Contains(credentialKinds[:], kind) {

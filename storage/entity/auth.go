@@ -58,6 +58,7 @@ const (
 	CredentialPin      byte = 3 // sealed PIN of an app user
 	CredentialHistory  byte = 4 // hashes of former passwords of an admin user
 	CredentialIdentity byte = 5 // service and its id of a person it has vouched for
+	CredentialNotifier byte = 7 // sealed secrets of a notifier: a JSON object by property
 )
 
 // Credential is a secret stored beside an entity and never shown with it.
