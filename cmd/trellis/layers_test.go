@@ -72,6 +72,15 @@ var layers = map[string][]string{
 	"push/mail":   vocabulary(),
 	"push/signin": vocabulary(),
 
+	// Clients of push services, and the nouns they share.
+	"push/provider":  vocabulary(),
+	"push/apns":      vocabulary("push/provider"),
+	"push/fcm":       vocabulary("push/provider"),
+	"push/wns":       vocabulary("push/provider"),
+	"push/webpush":   vocabulary("push/provider"),
+	"push/noop":      vocabulary("push/provider"),
+	"push/providers": {"push/provider", "push/apns", "push/fcm", "push/wns", "push/webpush", "push/noop"},
+
 	// The harness speaks HTTP and shares no code with what it measures.
 	"bench":          {"bench/..."},
 	"bench/client":   {"bench/..."},
@@ -104,6 +113,7 @@ var owners = map[string][]string{
 	"github.com/coreos/go-oidc":       {"push/signin"},
 	"github.com/go-jose/go-jose":      {"push/signin"},
 	"github.com/minio/minio-go":       {"storage/objects"},
+	"software.sslmate.com/src":        {"push/apns"},
 }
 
 // vocabulary is what a pure package may use, and extra.
