@@ -97,28 +97,29 @@ func (p *pool) run() {
 	defer timer.Stop()
 	for {
 		now := time.Now()
-		leads := p.lane.leads()
+		ended, leads := p.lane.ctx.Done(), p.lane.leads()
 		until := now.Add(dryFor)
 		if leads {
 			until = earlier(until, p.work(now))
 		} else {
+			until = now.Add(p.e.cfg.Watch)
 			p.giveBack(func(*item) bool { return true })
 		}
 		until = earlier(until, p.settle(now, !leads))
+		over := p.lane.ctx.Err() != nil
 		if p.flights == 0 && p.writes == 0 && p.held == 0 {
-			if (!leads || now.Sub(p.used) >= p.e.cfg.Idle) && p.lane.remove(p) {
+			if (over || now.Sub(p.used) >= p.e.cfg.Idle) && p.lane.remove(p) {
 				return
 			}
 		} else {
 			p.used = now
 		}
-		timer.Reset(max(0, time.Until(until)))
-		lost := p.lane.ctx.Done()
-		if !leads {
-			lost = nil
+		if over {
+			ended = nil
 		}
+		timer.Reset(max(0, time.Until(until)))
 		select {
-		case <-lost:
+		case <-ended:
 		case <-p.woken:
 			p.dry = false
 		case l := <-p.landed:
@@ -202,11 +203,12 @@ func (p *pool) start() (crowded bool) {
 	return false
 }
 
-// batch is how many of what is ready go with the first: those of the same notification.
+// batch is how many of what is ready go with the first: those of the same notification,
+// as it was read at the same time.
 func (p *pool) batch() int {
 	most := p.sender.batch()
 	n := 1
-	for n < most && n < len(p.ready) && p.ready[n].note == p.ready[0].note && p.ready[n].payload == p.ready[0].payload {
+	for n < most && n < len(p.ready) && p.ready[n].note == p.ready[0].note {
 		n++
 	}
 	return n
