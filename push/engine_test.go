@@ -151,8 +151,9 @@ func TestScheduledNotificationCanBeCanceledOrExpires(t *testing.T) {
 		if got, want := w.ended(id), `"CANCELED" {"errors":0,"sent":0} 0`; got != want {
 			t.Errorf("ended %s, want %s", got, want)
 		}
-		for _, expiring := range []string{w.notify(`{"n":"x"}`, later+fmt.Sprintf(`,"expire":%d`, time.Now().Add(time.Minute).UnixMilli())).String(), w.notify(`{"n":"x"}`, `,"expire":5`).String()} {
-			id, _ := entity.ParseID(expiring)
+		waits := w.notify(`{"n":"x"}`, later+fmt.Sprintf(`,"expire":%d`, time.Now().Add(time.Minute).UnixMilli()))
+		time.Sleep(time.Hour)
+		for _, id := range []entity.ID{waits, w.notify(`{"n":"x"}`, `,"expire":5`)} {
 			w.eventually("its task is done", func() bool { return !w.hasTask(id) })
 			if got, want := w.says(id, "state", "statistics"), `"EXPIRED" {"errors":0,"sent":0}`; got != want {
 				t.Errorf("ended %s, want %s", got, want)
@@ -422,7 +423,7 @@ func TestTargetThatCannotBeResolvedFails(t *testing.T) {
 		w.start(nil, nil)
 		w.notifier("n", "noop")
 		w.devices("n", "a")
-		id := w.notify(`{"n":"x"}`, `,"pathQuery":{"broken":1}`)
+		id := w.notifyTo(`{"broken":1}`, `{"n":"x"}`, "")
 		w.ended(id)
 		if got, want := w.says(id, "state", "errorMessage", "processingFinished"), `"FAILED" "the target cannot be resolved: no such grammar" -1`; got != want {
 			t.Errorf("ended %s, want %s", got, want)
@@ -451,10 +452,9 @@ func TestAHangingServiceCostsItsOwnNotifier(t *testing.T) {
 		broadcast := w.notify(`{"n":"x"}`, "")
 		w.eventually("the broadcast is under way", func() bool { return s.count() > 100 })
 		began := time.Now()
-		single := w.notify(`{"n":"x"}`, `,"pathQuery":{"single":1}`)
-		_ = single
 		w.ended(broadcast)
-		if took := time.Since(began); took > 3000/12*50*time.Millisecond+5*time.Second {
+		// The other has 2 places of its own and 18 of 30 that all share, so this one has 14.
+		if took := time.Since(began); took > 3000/14*50*time.Millisecond+5*time.Second {
 			t.Errorf("the broadcast took %s", took)
 		}
 		if w.says(stuck, "state") != `"STARTED"` {
@@ -475,21 +475,19 @@ func TestNotificationsTakeTurns(t *testing.T) {
 		w.devices("n", tokens(5000)...)
 		broadcast := w.notify(`{"n":"x"}`, "")
 		w.eventually("the broadcast is under way", func() bool { return s.count() > 200 })
-		w.notifier("m", "fake")
-		for _, d := range w.all(devices.Collection)[10:] {
-			_ = d
-			break
-		}
-		w.create(devices, `{"m.notifier.id":"m1"}`)
+		w.create(devices, `{"n.notifier.id":"late","tag":1}`)
 		began := time.Now()
-		w.ended(w.notify(`{"m":"x"}`, ""))
-		if took := time.Since(began); took > 2*time.Second {
-			t.Errorf("another notifier's took %s", took)
+		late := w.notifyTo(`{"having":"tag"}`, `{"n":"x"}`, "")
+		if got, want := w.ended(late), `"FINISHED" {"sent":1,"errors":0} 1`; got != want {
+			t.Errorf("ended %s, want %s", got, want)
+		}
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("the late one took %s", took)
+		}
+		if w.says(broadcast, "finished") != "-" {
+			t.Error("the broadcast is over already")
 		}
 		w.ended(broadcast)
-		if s.sends()["m1"] != 1 {
-			t.Errorf("sends: %v", s.sends()["m1"])
-		}
 	})
 }
 
@@ -558,8 +556,8 @@ func TestTheNextLeaderGoesOn(t *testing.T) {
 		const changes = 4
 		for i := range changes {
 			w.eventually("some are sent", func() bool { return s.count() >= 300*(i+1) })
-			next := w.start(fake(s), nil)
 			n.leads.Store(false)
+			next := w.start(fake(s), nil)
 			if i%2 == 0 {
 				n.stop()
 			}
@@ -578,8 +576,9 @@ func TestTheNextLeaderGoesOn(t *testing.T) {
 		if len(s.sends()) != 2000 {
 			t.Errorf("%d devices were reached", len(s.sends()))
 		}
-		if doubles > changes*20 {
-			t.Errorf("%d were sent twice, at most %d were in flight", doubles, changes*20)
+		// 20 are in flight, and as many may have ended of which nothing was written yet.
+		if doubles > changes*2*20 {
+			t.Errorf("%d were sent twice", doubles)
 		}
 		ids := map[string]entity.ID{}
 		for _, m := range s.messages {

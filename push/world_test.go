@@ -179,8 +179,14 @@ func tokens(n int) (list []string) {
 // notify makes a notification to all devices, as the API does. more are members.
 func (w *world) notify(payloads, more string) entity.ID {
 	w.t.Helper()
+	return w.notifyTo(`{}`, payloads, more)
+}
+
+// notifyTo makes a notification to those devices that everyDevice finds.
+func (w *world) notifyTo(pathQuery, payloads, more string) entity.ID {
+	w.t.Helper()
 	id, now := entity.NewID(), time.Now()
-	raw := fmt.Appendf(nil, `{"payloads":%s,"pathQuery":{"pathTokens":[{"collection":"devices","query":""}]}%s}`, payloads, more)
+	raw := fmt.Appendf(nil, `{"payloads":%s,"pathQuery":%s%s}`, payloads, pathQuery, more)
 	facts, err := entity.ReadNotificationFacts(raw)
 	if err != nil {
 		w.t.Fatal(err)
@@ -389,11 +395,15 @@ type plain struct{}
 
 func (plain) Open(_ entity.ID, _ byte, sealed []byte) ([]byte, error) { return sealed, nil }
 
-// everyDevice finds all devices, by scanning.
+// everyDevice finds all devices by scanning, or those that have a property: {"having":name}.
 type everyDevice struct{}
 
 func (everyDevice) Devices(_ context.Context, v *storage.View, _ entity.AppID, pathQuery, _ []byte, _ bool, position []byte, limit int) ([]entity.Entity, []byte, error) {
-	if strings.Contains(string(pathQuery), "broken") {
+	target, err := parseObject(pathQuery)
+	if err != nil {
+		return nil, nil, err
+	}
+	if target.get("broken") != nil {
 		return nil, nil, fault.New(fault.QueryParse, "no such grammar")
 	}
 	list, err := allOf(v, devices.Collection)
@@ -406,7 +416,11 @@ func (everyDevice) Devices(_ context.Context, v *storage.View, _ entity.AppID, p
 			return nil, nil, err
 		}
 	}
-	list = slices.DeleteFunc(list, func(e entity.Entity) bool { return e.Seq <= after })
+	having := target.text("having")
+	list = slices.DeleteFunc(list, func(e entity.Entity) bool {
+		o, err := parseObject(e.JSON)
+		return e.Seq <= after || err != nil || having != "" && o.get(having) == nil
+	})
 	if len(list) <= limit {
 		return list, nil, nil
 	}
