@@ -69,6 +69,7 @@ type Handlers struct {
 	types    typeCache
 	requests Requests
 	zeroAdds bool
+	pushing  Pushing
 }
 
 // New makes handlers, which answer queries by an engine.
@@ -86,11 +87,18 @@ func (h *Handlers) Handle(req *wire.Request) (*wire.Reply, error) {
 	if schema.Command(segments[0]) {
 		return h.command(req)
 	}
+	if err := h.bare(req); err != nil {
+		return nil, err
+	}
 	c, err := h.call(req)
 	if err != nil {
 		return nil, err
 	}
-	return c.answer()
+	reply, err := c.answer()
+	if err == nil {
+		err = c.clearTokens()
+	}
+	return reply, err
 }
 
 // call is one request about a collection.
@@ -102,6 +110,8 @@ type call struct {
 	own  []param  // matrix parameters of the collection's segment
 	path string   // "/items"
 	me   bool     // the item segment was "me"
+
+	tokens *[]came // that the request gives devices, if one device has a token only
 
 	group entity.ID // whose roles are created, if they are those of a group
 
@@ -119,7 +129,7 @@ func (h *Handlers) call(req *wire.Request) (*call, error) {
 		}
 		return nil, err
 	}
-	return &call{Handlers: h, req: req, typ: typ, seg: segments, own: own, path: "/" + typ.Collection}, nil
+	return &call{Handlers: h, req: req, typ: typ, seg: segments, own: own, path: "/" + typ.Collection, tokens: &[]came{}}, nil
 }
 
 // answer checks access and chooses by number of segments and method.
@@ -138,7 +148,7 @@ func (c *call) answer() (*wire.Reply, error) {
 	if c.typ.Collection == "counters" {
 		return c.counters()
 	}
-	if !c.typ.Offered {
+	if !c.offered(c.typ) {
 		return nil, notOffered(c.typ.Collection)
 	}
 	if c.typ.Collection == "users" && len(c.seg) == 3 && contains(commands, c.seg[2]) {
@@ -147,6 +157,11 @@ func (c *call) answer() (*wire.Reply, error) {
 	if c.typ.Collection == "groups" && len(c.seg) > 1 && len(c.own) == 0 {
 		if err := c.joinGroup(); err != nil {
 			return nil, err
+		}
+	}
+	if c.pushing.Push != nil {
+		if reply, done, err := c.pushes(); done || err != nil {
+			return reply, err
 		}
 	}
 	segments := c.seg

@@ -82,14 +82,20 @@ var defaults = map[string]*Type{
 		Collection: "events", Name: "event", Default: true, Offered: true, Aliases: nothing, Required: []string{"timestamp"},
 		declared: []declaration{{"timestamp", Integer}, {"category", String}, {"message", String}},
 	},
-	"activities":    {Collection: "activities", Name: "activity", Default: true, Aliases: nothing, Required: []string{"actor", "verb"}},
-	"assets":        {Collection: "assets", Name: "asset", Default: true, Aliases: byPath, Unique: byPath, Required: []string{"owner", "path"}},
-	"folders":       {Collection: "folders", Name: "folder", Default: true, Aliases: byPath, Unique: byPath, Required: []string{"owner", "path"}},
-	"notifications": {Collection: "notifications", Name: "notification", Default: true, Aliases: nothing},
-	"notifiers":     {Collection: "notifiers", Name: "notifier", Default: true, Aliases: byName, Unique: byName, declared: named},
-	"receipts":      {Collection: "receipts", Name: "receipt", Default: true, Aliases: nothing},
-	"queues":        {Collection: "queues", Name: "queue", Default: true, Aliases: byName, Unique: byName},
-	"counters":      {Collection: "counters", Name: "counter", Default: true, Aliases: nothing},
+	"activities": {Collection: "activities", Name: "activity", Default: true, Aliases: nothing, Required: []string{"actor", "verb"}},
+	"assets":     {Collection: "assets", Name: "asset", Default: true, Aliases: byPath, Unique: byPath, Required: []string{"owner", "path"}},
+	"folders":    {Collection: "folders", Name: "folder", Default: true, Aliases: byPath, Unique: byPath, Required: []string{"owner", "path"}},
+	"notifications": {
+		Collection: "notifications", Name: "notification", Default: true, Offered: true, Aliases: nothing,
+		declared: []declaration{{"state", String}, {"debug", Boolean}, {"saveReceipts", Boolean}, {"useGraph", Boolean}, {"pathQuery", Undeclared}},
+	},
+	"notifiers": {Collection: "notifiers", Name: "notifier", Default: true, Offered: true, Aliases: byName, Unique: byName, declared: named},
+	"receipts": {
+		Collection: "receipts", Name: "receipt", Default: true, Offered: true, Aliases: nothing,
+		declared: []declaration{{"notificationUUID", String}, {"deviceId", String}},
+	},
+	"queues":   {Collection: "queues", Name: "queue", Default: true, Aliases: byName, Unique: byName},
+	"counters": {Collection: "counters", Name: "counter", Default: true, Aliases: nothing},
 }
 
 // alwaysListed are the collections an application shows even when empty.
