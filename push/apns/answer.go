@@ -85,7 +85,7 @@ func (s *sender) result(a provider.Answer) provider.Result {
 		r.Gone = said.Reason == "BadDeviceToken" && s.cfg.APNSClearBadTokens
 	}
 	if said.Reason == "IdleTimeout" {
-		s.client.Close() // the next one begins another connection
+		s.client.Reconnect()
 	}
 	r.RetryAfter = provider.RetryAfter(a.Header, s.cfg.Now())
 	r.ProviderID = id

@@ -95,8 +95,11 @@ func TestSuite(t *testing.T) {
 			}
 			return s, r.payload(t, `"hello"`)
 		},
-		Fine:      token,
-		Transient: func() string { r.apns.On("aa", providertest.Answer{Status: 503, Reason: "ServiceUnavailable"}); return "aa" },
+		Fine: token,
+		Transient: func() string {
+			r.apns.On("aa", providertest.Answer{Status: 503, Reason: "ServiceUnavailable"})
+			return "aa"
+		},
 		Hanging: func() (string, <-chan struct{}) {
 			r.apns.Always("bb", providertest.Answer{Hang: true})
 			return "bb", r.apns.Arrived("bb")

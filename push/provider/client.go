@@ -25,7 +25,7 @@ const (
 // ClientOptions says how a Client differs from a plain one.
 type ClientOptions struct {
 	Guarded     bool             // addresses are clients': refuse private ones
-	HTTP2       bool             // nothing but HTTP/2, on one connection for as long as it lasts
+	HTTP2       bool             // to one host, by nothing but HTTP/2, on one connection for as long as it lasts
 	Certificate *tls.Certificate // of the client
 	Connections int              // to a host at a time, at least 1; those of HTTP/2 carry many requests each
 }
@@ -34,6 +34,7 @@ type ClientOptions struct {
 // is safe for concurrent use.
 type Client struct {
 	transport *http.Transport
+	line      *line // nil: the transport's own pool
 	timeout   time.Duration
 }
 
@@ -65,17 +66,39 @@ func NewClient(cfg Config, opt ClientOptions) *Client {
 			StrictMaxConcurrentRequests: opt.HTTP2,
 		},
 	}
+	c := &Client{transport: t, timeout: cfg.Timeout}
 	if opt.HTTP2 {
 		t.Protocols = new(http.Protocols)
 		t.Protocols.SetHTTP2(true)
-		t.MaxConnsPerHost = 1 // many first requests at once would dial each for itself
 		t.IdleConnTimeout = time.Hour
+		c.line = newLine(t)
 	}
-	return &Client{transport: t, timeout: cfg.Timeout}
+	return c
 }
 
-// Close closes the connections that nobody uses.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+// Close closes the connections. No request may be under way.
+func (c *Client) Close() {
+	if c.line != nil {
+		c.line.close()
+	}
+	c.transport.CloseIdleConnections()
+}
+
+// Reconnect makes the next request begin another connection. Those under way end on
+// the one they are on. It is for clients of HTTP/2.
+func (c *Client) Reconnect() {
+	if c.line != nil {
+		c.line.dropCurrent()
+	}
+}
+
+func (c *Client) roundTrip(req *http.Request) (*http.Response, error) {
+	if c.line != nil {
+		return c.line.roundTrip(req)
+	}
+	// The bare transport follows no redirections: an answer of that kind is an answer.
+	return c.transport.RoundTrip(req)
+}
 
 // Answer is what a service said.
 type Answer struct {
@@ -104,8 +127,7 @@ func (c *Client) Post(ctx context.Context, r Request) (Answer, error) {
 	if r.Header != nil {
 		req.Header = r.Header
 	}
-	// The bare transport follows no redirections: an answer of that kind is an answer.
-	resp, err := c.transport.RoundTrip(req)
+	resp, err := c.roundTrip(req)
 	if err != nil {
 		return Answer{}, err
 	}
