@@ -62,6 +62,7 @@ type serveConfig struct {
 	ClusterSecret     string `koanf:"cluster-secret"`
 
 	Accounts      accountsConfig `koanf:",squash"`
+	Push          pushConfig     `koanf:",squash"`
 	SecretKeyFile string         `koanf:"secret-key-file"`
 	secretKeys    [][]byte       // what encrypts stored secrets, the newest first
 }
@@ -104,7 +105,7 @@ func addServeFlags(fs *pflag.FlagSet) {
 
 // loadConfig merges file, environment and flags, and checks the result.
 func loadConfig(fs *pflag.FlagSet) (serveConfig, error) {
-	cfg := serveConfig{Accounts: defaultAccounts()}
+	cfg := serveConfig{Accounts: defaultAccounts(), Push: defaultPush()}
 	k := koanf.New("\x00") // keys are flat
 	path, err := fs.GetString("config")
 	if err != nil {
@@ -114,6 +115,8 @@ func loadConfig(fs *pflag.FlagSet) (serveConfig, error) {
 		path = os.Getenv(envPrefix + "CONFIG")
 	}
 	known, lists := cfg.Accounts.keys()
+	ofPush, listsOfPush := cfg.Push.keys()
+	known, lists = append(known, ofPush...), append(lists, listsOfPush...)
 	known, lists = append(append(known, "config"), secretKeys...), append(lists, "join", "trusted-proxies")
 	fs.VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
 	if path != "" {

@@ -139,6 +139,7 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 		}
 	})
 	defer stopCounting()
+	defer late.close()
 	generated, err := install(ctx, server, cfg, n, late, requests, log)
 	if err != nil {
 		return err
@@ -172,6 +173,7 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 	defer cancel()
 	err = server.Shutdown(stop) // the front door first; what it has counted needs the node
 	stopCounting()
+	late.close()
 	return errors.Join(err, n.Close(stop))
 }
 
@@ -237,7 +239,13 @@ func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.N
 		return "", err
 	}
 	data := collections.New(n, dir, queries, manage).WithCounters(collections.Counting{Requests: requests, ZeroAdds: !cfg.ZeroResets})
-	metrics := newMetrics(n, queries, server.Stats, requests.Stats)
+	engine, err := cfg.Push.start(n, data, dir, log)
+	if err != nil {
+		return "", err
+	}
+	late.push.Store(engine)
+	data.WithPush(collections.Pushing{Push: pusher{engine}, UniqueTokens: cfg.Push.UniqueTokens})
+	metrics := newMetrics(n, queries, server.Stats, requests.Stats, engine.Stats)
 	parts := api.Parts{
 		Authenticate: manage.Authenticate,
 		Resolve:      manage.Resolve,
