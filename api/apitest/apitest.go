@@ -43,6 +43,7 @@ type Server struct {
 	Admin  string // access token of the organisation's owner
 	Node   *node.Node
 	Mails  *Mailbox // what was sent, unless Options says otherwise
+	Data   *collections.Handlers
 	dir    atomic.Pointer[directory.Directory]
 	client *http.Client
 	stop   []func() error
@@ -62,6 +63,10 @@ type Options struct {
 	Empty     bool                    // without the organisation and what goes with it
 	Purge     bool                    // what a deleted application holds goes at once
 	ZeroAdds  bool                    // 0 in an event resets nothing
+	// Push checks notifiers and payloads; its zero value is Providers. With NoPush
+	// nothing of push is offered.
+	Push   collections.Pushing
+	NoPush bool
 
 	Services   []management.Service     // that vouch for people; nil: facebook, which nobody can ask
 	Management func(*management.Config) // changes the configuration; may be nil
@@ -192,6 +197,10 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 		return requests.Close(ctx)
 	})
 	data := collections.New(cluster, dir, engine, manage).WithCounters(collections.Counting{Requests: requests, ZeroAdds: opts.ZeroAdds})
+	if opts.Push.Push == nil && !opts.NoPush {
+		opts.Push.Push = Providers{}
+	}
+	s.Data = data.WithPush(opts.Push)
 	ac := api.DefaultConfig()
 	if opts.API != nil {
 		opts.API(&ac)
