@@ -33,6 +33,7 @@ import (
 	"github.com/trellisdb/trellis/push/mail"
 	"github.com/trellisdb/trellis/query"
 	"github.com/trellisdb/trellis/query/cursor"
+	"github.com/trellisdb/trellis/storage/entity"
 )
 
 // Server is a running server with one organisation in it, acme, whose owner is
@@ -67,6 +68,9 @@ type Options struct {
 	// nothing of push is offered.
 	Push   collections.Pushing
 	NoPush bool
+
+	TestAccount    *management.TestAccount // is set up; nil: none is
+	LegacyApproval bool                    // see collections.Handlers.WithLegacyApproval
 
 	Services   []management.Service     // that vouch for people; nil: facebook, which nobody can ask
 	Management func(*management.Config) // changes the configuration; may be nil
@@ -149,6 +153,12 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 	dc := directory.DefaultConfig()
 	dc.BcryptCost = 4
 	dc.SuperuserName = SuperuserName
+	dc.Warn = func(app entity.ID) {
+		log.Warn("the role default grants everything to every user of the application", "application", app.String())
+	}
+	if opts.TestAccount != nil {
+		dc.TestUsername = opts.TestAccount.Username
+	}
 	if opts.Directory != nil {
 		opts.Directory(&dc)
 	}
@@ -187,6 +197,11 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 	if err := manage.Prepare(ctx); err != nil {
 		return err
 	}
+	if opts.TestAccount != nil {
+		if err := manage.SetUpTestAccount(ctx, *opts.TestAccount); err != nil {
+			return err
+		}
+	}
 	requests, err := tally.Start(tally.DefaultConfig(), cluster, log)
 	if err != nil {
 		return err
@@ -196,7 +211,8 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 		defer cancel()
 		return requests.Close(ctx)
 	})
-	data := collections.New(cluster, dir, engine, manage).WithCounters(collections.Counting{Requests: requests, ZeroAdds: opts.ZeroAdds})
+	data := collections.New(cluster, dir, engine, manage).WithCounters(collections.Counting{Requests: requests, ZeroAdds: opts.ZeroAdds}).
+		WithLegacyApproval(opts.LegacyApproval)
 	if opts.Push.Push == nil && !opts.NoPush {
 		opts.Push.Push = Providers{}
 	}
