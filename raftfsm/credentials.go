@@ -14,7 +14,8 @@ import (
 
 // credentialKinds are the kinds there are.
 var credentialKinds = [...]byte{
-	entity.CredentialPassword, entity.CredentialSecret, entity.CredentialPin, entity.CredentialHistory, entity.CredentialIdentity, entity.CredentialNotifier,
+	entity.CredentialPassword, entity.CredentialSecret, entity.CredentialPin, entity.CredentialHistory, entity.CredentialIdentity,
+	entity.CredentialProvider, entity.CredentialNotifier,
 }
 
 func credentialKind(kind byte) error {

@@ -33,6 +33,7 @@ import (
 	"github.com/trellisdb/trellis/push/mail"
 	"github.com/trellisdb/trellis/query"
 	"github.com/trellisdb/trellis/query/cursor"
+	"github.com/trellisdb/trellis/storage/entity"
 )
 
 // Server is a running server with one organisation in it, acme, whose owner is
@@ -43,6 +44,7 @@ type Server struct {
 	Admin  string // access token of the organisation's owner
 	Node   *node.Node
 	Mails  *Mailbox // what was sent, unless Options says otherwise
+	Data   *collections.Handlers
 	dir    atomic.Pointer[directory.Directory]
 	client *http.Client
 	stop   []func() error
@@ -62,6 +64,13 @@ type Options struct {
 	Empty     bool                    // without the organisation and what goes with it
 	Purge     bool                    // what a deleted application holds goes at once
 	ZeroAdds  bool                    // 0 in an event resets nothing
+	// Push checks notifiers and payloads; its zero value is Providers. With NoPush
+	// nothing of push is offered.
+	Push   collections.Pushing
+	NoPush bool
+
+	TestAccount    *management.TestAccount // is set up; nil: none is
+	LegacyApproval bool                    // see collections.Handlers.WithLegacyApproval
 
 	Services   []management.Service     // that vouch for people; nil: facebook, which nobody can ask
 	Management func(*management.Config) // changes the configuration; may be nil
@@ -144,6 +153,12 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 	dc := directory.DefaultConfig()
 	dc.BcryptCost = 4
 	dc.SuperuserName = SuperuserName
+	dc.Warn = func(app entity.ID) {
+		log.Warn("the role default grants everything to every user of the application", "application", app.String())
+	}
+	if opts.TestAccount != nil {
+		dc.TestUsername = opts.TestAccount.Username
+	}
 	if opts.Directory != nil {
 		opts.Directory(&dc)
 	}
@@ -182,6 +197,11 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 	if err := manage.Prepare(ctx); err != nil {
 		return err
 	}
+	if opts.TestAccount != nil {
+		if err := manage.SetUpTestAccount(ctx, *opts.TestAccount); err != nil {
+			return err
+		}
+	}
 	requests, err := tally.Start(tally.DefaultConfig(), cluster, log)
 	if err != nil {
 		return err
@@ -191,7 +211,12 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 		defer cancel()
 		return requests.Close(ctx)
 	})
-	data := collections.New(cluster, dir, engine, manage).WithCounters(collections.Counting{Requests: requests, ZeroAdds: opts.ZeroAdds})
+	data := collections.New(cluster, dir, engine, manage).WithCounters(collections.Counting{Requests: requests, ZeroAdds: opts.ZeroAdds}).
+		WithLegacyApproval(opts.LegacyApproval)
+	if opts.Push.Push == nil && !opts.NoPush {
+		opts.Push.Push = Providers{}
+	}
+	s.Data = data.WithPush(opts.Push)
 	ac := api.DefaultConfig()
 	if opts.API != nil {
 		opts.API(&ac)

@@ -44,6 +44,9 @@ func NewSet(permissions []*Permission) *Set {
 	return s
 }
 
+// Everything reports whether every operation on every path is granted.
+func (s *Set) Everything() bool { return s.everything == allOps }
+
 func (o *opIndex) add(pat *pattern) {
 	segments := pat.segments
 	if len(segments) == 0 || segments[0].literal == "" {

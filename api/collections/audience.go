@@ -55,6 +55,16 @@ func asksIn(target []pathToken) bool {
 // counts: every match is meant.
 func selecting(collection string, p *params) (pathToken, error) {
 	q, err := p.query()
+	if err != nil && strings.Contains(p.text(), "+") { // for a space, in a path too
+		spaced := *p
+		spaced.own = slices.Clone(p.own)
+		for i := range spaced.own {
+			spaced.own[i].value = strings.ReplaceAll(spaced.own[i].value, "+", " ")
+		}
+		if again, spacedErr := spaced.query(); spacedErr == nil {
+			q, p, err = again, &spaced, nil
+		}
+	}
 	if err != nil {
 		return pathToken{}, err
 	}

@@ -50,10 +50,11 @@ func (c *call) connect(o *owner, r *relation, op command.Connect) (*wire.Reply, 
 			op.Target.Collection = r.typ.Collection
 		}
 	}
-	out, err := c.propose(c.req, op)
-	if err == nil && out.Created && r.typ != nil {
-		err = c.welcome(r.typ, out.Entities)
+	all, err := c.welcomed(r.typ, op.Create, op)
+	if err != nil {
+		return nil, err
 	}
+	out, err := c.propose(c.req, all)
 	if err != nil {
 		return nil, c.ofTarget(err)
 	}

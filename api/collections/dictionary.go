@@ -53,6 +53,9 @@ func (c *call) changePermissions(o *owner) (*wire.Reply, error) {
 	if len(texts) > command.MaxPermissions {
 		return nil, fault.New(fault.IllegalArgument, "more than the %d permissions allowed", command.MaxPermissions)
 	}
+	if c.req.Method() == "DELETE" && !c.req.HasQuery("permission") {
+		c.req.Echo("permission", texts) // clients read there what was asked for
+	}
 	op := command.SetPermissions{Collection: o.typ.Collection, Owner: o.id}
 	for _, text := range texts {
 		if c.req.Method() == "DELETE" {

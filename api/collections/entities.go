@@ -217,16 +217,9 @@ func (c *call) createOne(text []byte) (*wire.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	var op command.Op = command.CreateEntities{Rules: c.typ.Rules(), Items: []command.NewEntity{item}}
-	if c.typ.Collection == "users" && c.registration.known && !c.registration.open {
-		// Who cannot sign in without a mail is not created without it.
-		ops, err := c.mails.Welcome(c.req, &entity.Entity{ID: item.ID, Created: item.Created, JSON: item.JSON})
-		if err != nil {
-			return nil, err
-		}
-		if len(ops) > 0 {
-			op = command.Together{First: op, Then: ops}
-		}
+	op, err := c.welcomed(c.typ, &item, command.CreateEntities{Rules: c.typ.Rules(), Items: []command.NewEntity{item}})
+	if err != nil {
+		return nil, err
 	}
 	out, err := c.propose(c.req, op)
 	if err != nil {
@@ -279,11 +272,8 @@ func (c *call) createMany(text []byte) (*wire.Reply, error) {
 			op.Items, places = append(op.Items, item), append(places, i)
 		}
 	}
-	out, err := c.propose(c.req, op)
+	out, err := c.createItems(&op)
 	if err != nil {
-		return nil, err
-	}
-	if err := c.welcome(c.typ, out.Entities); err != nil {
 		return nil, err
 	}
 	for _, e := range out.Errors {
@@ -306,6 +296,38 @@ func (c *call) createMany(text []byte) (*wire.Reply, error) {
 		reply.Field("errors", shown)
 	}
 	return reply, nil
+}
+
+// createItems proposes the items of a batch in one step; users who need mails to sign in
+// each in one of their own, with their mails.
+func (c *call) createItems(op *command.CreateEntities) (all command.Outcome, err error) {
+	open := true
+	if c.typ.Collection == "users" && len(op.Items) > 0 {
+		if open, err = c.activates(); err != nil {
+			return all, err
+		}
+	}
+	if open {
+		return c.propose(c.req, *op)
+	}
+	for i := range op.Items {
+		item := &op.Items[i]
+		one, err := c.welcomed(c.typ, item, command.CreateEntities{Rules: op.Rules, Items: []command.NewEntity{*item}})
+		if err != nil {
+			return all, err
+		}
+		out, err := c.proposeStep(c.req, c.req.App.Number, one, firstOfMany+i)
+		var f *fault.Error
+		switch {
+		case errors.As(err, &f) && wire.Status(f.Code) < 500:
+			all.Errors = append(all.Errors, command.ItemError{Index: i, Code: f.Code, Message: f.Message})
+		case err != nil:
+			return all, err
+		default:
+			all.Entities = append(all.Entities, out.Entities...)
+		}
+	}
+	return all, nil
 }
 
 func (c *call) now() int64 { return c.req.Time().UnixMilli() }
@@ -369,12 +391,13 @@ func (c *call) update(t command.Target) (*wire.Reply, error) {
 	}
 	create, unfit := c.upsert(t, text)
 	op.Create = create
-	out, err := c.propose(c.req, op)
+	all, err := c.welcomed(c.typ, create, op)
+	if err != nil {
+		return nil, err
+	}
+	out, err := c.propose(c.req, all)
 	if unfit != nil && fault.Is(err, fault.ServiceResourceNotFound) {
 		return nil, unfit
-	}
-	if err == nil && out.Created {
-		err = c.welcome(c.typ, out.Entities)
 	}
 	if err != nil {
 		return nil, err

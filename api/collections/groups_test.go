@@ -57,8 +57,8 @@ func TestGroupPaths(t *testing.T) {
 		r.fails("PUT", "/groups/staff", body, 400, "illegal_argument")
 		r.fails("PUT", "/groups?ql=path='staff'", body, 400, "illegal_argument")
 	}
-	r.fails("POST", "/groups", `{"title":"x"}`, 400, "required_property_not_found")
-	r.fails("POST", "/groups", ``, 400, "required_property_not_found")
+	r.fails("POST", "/groups", `{"title":"x"}`, 400, "illegal_argument")
+	r.fails("POST", "/groups", ``, 400, "illegal_argument")
 	r.fails("POST", "/groups", `{"path":{"a":1}}`, 400, "property_type_conversion")
 	r.fails("POST", "/groups", `{"path":"STAFF/"}`, 400, "duplicate_unique_property_exists")
 	r.fails("PUT", "/groups/staff", `{"path":"staff/managers"}`, 400, "duplicate_unique_property_exists")

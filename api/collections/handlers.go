@@ -70,11 +70,21 @@ type Handlers struct {
 	requests Requests
 	zeroAdds bool
 	pushing  Pushing
+
+	legacyApproval bool
 }
 
 // New makes handlers, which answer queries by an engine.
 func New(cluster Cluster, accounts Accounts, engine *query.Engine, mails Mails) *Handlers {
 	return &Handlers{cluster: cluster, accounts: accounts, engine: engine, mails: mails}
+}
+
+// WithLegacyApproval sets whether, as in Usergrid, users of an application that asks for
+// an administrator's approval alone may sign in without it. Call it before the handlers
+// are used.
+func (h *Handlers) WithLegacyApproval(on bool) *Handlers {
+	h.legacyApproval = on
+	return h
 }
 
 // Handle answers one request, whose application is resolved and whose segments
@@ -115,7 +125,7 @@ type call struct {
 
 	group entity.ID // whose roles are created, if they are those of a group
 
-	registration struct{ known, open bool } // whether new users are active, once it was asked
+	registration registration // see registers
 }
 
 // call finds the collection of a request.

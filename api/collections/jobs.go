@@ -94,7 +94,7 @@ func (c *call) progress(v *storage.View, j *job, kind string) error {
 	case err != nil:
 		return err
 	case !ok:
-		j.status = "COMPLETE"
+		j.status, j.count = "COMPLETE", entity.JobCount(j.id)
 	case task.Kind != kind || task.App != c.req.App.Number:
 		j.status = "UNKNOWN"
 	case task.State == entity.TaskDead:
@@ -145,7 +145,7 @@ func (c *call) beginClear() (j job, err error) {
 	if err != nil {
 		return j, err
 	}
-	j = job{id: entity.NewID(), status: "STARTED", since: before}
+	j = job{id: entity.NewJobID(col.Count), status: "STARTED", since: before}
 	_, err = c.propose(c.req, command.PutTask{Task: command.NewTask{
 		ID: j.id, Kind: entity.TaskClear, Priority: entity.Normal, NotBefore: c.now(), Total: col.Count,
 		Body: entity.AppendWalk(nil, &entity.Walk{Collection: c.typ.Collection, Next: 1, Until: max(col.NextSeq, 1), Time: before}),

@@ -176,7 +176,7 @@ func (c *call) joinCreated(o *owner, r *relation, create *command.NewEntity) (*w
 	if r.direction == keys.Outbound {
 		return c.connectFar(o, r, command.Connect{Rules: r.typ.Rules(), Create: create})
 	}
-	return c.changeFar(o, r, command.CreateEntities{Rules: r.typ.Rules(), Items: []command.NewEntity{*create}}, create.ID)
+	return c.changeFar(o, r, command.CreateEntities{Rules: r.typ.Rules(), Items: []command.NewEntity{*create}}, create.ID, create)
 }
 
 // connectFar proposes a change of a far end together with the edge that leads to it.
@@ -190,10 +190,11 @@ func (c *call) connectFar(o *owner, r *relation, op command.Connect) (*wire.Repl
 		return nil, err
 	}
 	op.Keep = len(others) == 0
-	out, err := c.propose(c.req, together(op, others))
-	if err == nil && out.Created {
-		err = c.welcome(r.typ, out.Entities)
+	all, err := c.welcomed(r.typ, op.Create, together(op, others))
+	if err != nil {
+		return nil, err
 	}
+	out, err := c.propose(c.req, all)
 	if err == nil && len(out.Entities) > 0 {
 		err = c.settle(o, r, out.Entities[0].ID)
 	}
@@ -203,18 +204,20 @@ func (c *call) connectFar(o *owner, r *relation, op command.Connect) (*wire.Repl
 	return c.showTargets(o, r, out.Entities, out.Collections)
 }
 
-// changeFar proposes a change of a far end, and the edge that leads from it.
-func (c *call) changeFar(o *owner, r *relation, change command.Op, id entity.ID) (*wire.Reply, error) {
+// changeFar proposes a change of a far end, and the edge that leads from it. create is
+// what the change creates, if it does.
+func (c *call) changeFar(o *owner, r *relation, change command.Op, id entity.ID, create *command.NewEntity) (*wire.Reply, error) {
 	others, err := c.othersOf(o, r, id)
 	if err != nil {
 		return nil, err
 	}
 	link := r.link(o, id)
 	link.Keep = len(others) == 0
-	out, err := c.propose(c.req, command.Together{First: change, Then: append([]command.Op{link}, others...)})
-	if _, creates := change.(command.CreateEntities); err == nil && (creates || out.Created) {
-		err = c.welcome(r.typ, out.Entities)
+	all, err := c.welcomed(r.typ, create, command.Together{First: change, Then: append([]command.Op{link}, others...)})
+	if err != nil {
+		return nil, err
 	}
+	out, err := c.propose(c.req, all)
 	if err == nil {
 		err = c.settle(o, r, id)
 	}
@@ -266,7 +269,7 @@ func (c *call) putMember(v *storage.View, o *owner, r *relation) (func() (*wire.
 				Target: command.Ref{Collection: r.sub.far, Target: command.Target{ID: id}}, Rules: r.typ.Rules(), Patch: patch,
 			})
 		}
-		return c.changeFar(o, r, command.UpdateEntity{Rules: r.typ.Rules(), Target: command.Target{ID: id}, Patch: patch}, id)
+		return c.changeFar(o, r, command.UpdateEntity{Rules: r.typ.Rules(), Target: command.Target{ID: id}, Patch: patch}, id, nil)
 	}, nil
 }
 

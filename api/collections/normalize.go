@@ -285,10 +285,14 @@ func tooLarge() error {
 	return fault.New(fault.EntityTooLarge, "an entity is larger than %d bytes", maxEntityBytes)
 }
 
-// requireAll checks that every required property has a value.
+// requireAll checks that every required property has a value. That of a group is called a
+// bad argument (spec users-groups-roles section 2.2), as Usergrid does.
 func (d *document) requireAll(t *schema.Type) error {
 	for _, key := range t.Required {
 		if !d.has(key) {
+			if t.Collection == "groups" {
+				return fault.New(fault.IllegalArgument, "You must provide a '%s' property when creating a group", key)
+			}
 			return fault.New(fault.RequiredProperty, "Entity %q requires a property named %q", t.Name, key)
 		}
 	}

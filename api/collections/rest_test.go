@@ -431,6 +431,11 @@ func TestRoot(t *testing.T) {
 	if c := rootCollections(r); fmt.Sprint(c["widgets"]) != "map[count:0 name:widgets title:Widgets type:widget]" || c["applications"] != nil {
 		t.Errorf("collections after PUT: %v", c)
 	}
+	const odd = `"\" \u0001 \udb40\udc67"`
+	if e := r.ok("PUT", "", `{"odd":[`+odd+`]}`).Entity(); fmt.Sprint(e["odd"]) != "[\" \x01 \U000e0067]" {
+		t.Errorf("%q", e["odd"])
+	}
+	r.ok("PUT", "", `{"odd":null}`)
 	r.fails("PUT", "", `{"accesstokenttl":"soon"}`, 400, "illegal_argument")
 	r.fails("PUT", "", `[]`, 400, "json_mapping")
 	r.fails("PUT", "", `{"a":"`+strings.Repeat("x", 70_000)+`"}`, 413, "entity_too_large")

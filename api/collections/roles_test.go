@@ -94,7 +94,10 @@ func TestPermissionSets(t *testing.T) {
 		if got := fmt.Sprint(gone.Fields["params"]); got != "map[permission:[get,put:/reviews/** get:/a get:/none]]" {
 			t.Errorf("params %s", got)
 		}
-		r.wantData("DELETE", path, `{"data":["GET:/b","get:/c"]}`, `["get:/d","get:/e"]`)
+		gone = r.wantData("DELETE", path+"?a=1", `{"data":["GET:/b","get:/c"]}`, `["get:/d","get:/e"]`)
+		if got := fmt.Sprint(gone.Fields["params"]); got != "map[a:[1] permission:[GET:/b get:/c]]" {
+			t.Errorf("params of a body: %s", got)
+		}
 		r.wantData("DELETE", path, `{"permission":"get:/d"}`, `["get:/e"]`)
 		r.wantData("DELETE", path+"?permission=get:/e", "", `[]`)
 		for _, body := range []string{"", "{}", `{"permission":""}`, `{"permission":"fly:/x"}`, `{"permission":7}`, `{"permission":["get:/x",7]}`, `{"permission":["` + strings.Repeat("x", 1025) + `"]}`} {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/trellisdb/trellis/api/apitest"
 )
 
 // data returns the field "data" of a body as JSON.
@@ -127,12 +129,12 @@ func TestCompositeIndex(t *testing.T) {
 }
 
 // await waits until a job has a status.
-func (r *rest) await(path, status string) {
+func (r *rest) await(path, status string) apitest.Answer {
 	r.Helper()
 	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		a := r.do("GET", path, "")
 		if a.Fields["status"] == status {
-			return
+			return a
 		}
 		if time.Now().After(end) {
 			r.Fatalf("GET %s: %s, want %s", path, a.Body, status)
@@ -153,7 +155,9 @@ func TestClear(t *testing.T) {
 		t.Fatalf("%d %s", job.Status, job.Body)
 	}
 	r.ok("POST", "/nodes", `{"name":"late"}`)
-	r.await(fmt.Sprintf("/nodes/_clear/%s", job.Fields["jobId"]), "COMPLETE")
+	if a := r.await(fmt.Sprintf("/nodes/_clear/%s", job.Fields["jobId"]), "COMPLETE"); number(a.Fields["numberCheckedForDeletion"]) != 700 {
+		t.Errorf("counted: %s", a.Body)
+	}
 	if got := names(r.ok("GET", "/nodes", "")); got != "late" {
 		t.Errorf("left: %s", got)
 	}
@@ -168,4 +172,33 @@ func TestClear(t *testing.T) {
 	r.fails("DELETE", "/nodes/_clear", "", 405, "unsupported_service_operation")
 	r.fails("GET", "/nodes/_clear/x", "", 404, "service_resource_not_found")
 	r.as("").fails("POST", "/nodes/_clear", "", 401, "unauthorized")
+}
+
+// TestClearGroups: the roles of a group alone go with it, whichever way it goes.
+func TestClearGroups(t *testing.T) {
+	r := newRest(t).admin()
+	var list []string
+	for i := range 300 {
+		list = append(list, fmt.Sprintf(`{"path":"g%d"}`, i))
+	}
+	r.ok("POST", "/groups", "["+strings.Join(list, ",")+"]")
+	r.ok("POST", "/users", `{"username":"ana"}`)
+	for _, group := range []string{"g0", "g299"} {
+		role := r.ok("POST", "/groups/"+group+"/roles", `{"name":"lead"}`).Entity()
+		r.ok("POST", fmt.Sprintf("/roles/%s/users/ana", role["uuid"]), "")
+	}
+	r.ok("POST", "/roles/guest/users/ana", "")
+	job := r.do("POST", "/groups/_clear", "")
+	late := r.ok("POST", "/groups", `{"path":"late"}`).Entity()
+	r.ok("POST", "/groups/late/roles", `{"name":"lead"}`)
+	if a := r.await(fmt.Sprintf("/groups/_clear/%s", job.Fields["jobId"]), "COMPLETE"); number(a.Fields["numberCheckedForDeletion"]) != 300 {
+		t.Errorf("counted: %s", a.Body)
+	}
+	if a := r.ok("GET", "/users/ana/rolenames", ""); len(a.Fields["data"].(map[string]any)) != 1 {
+		t.Errorf("roles that are left: %s", a.Body)
+	}
+	if a := r.ok("GET", "", ""); !strings.Contains(a.Body, `"roles":{"title":"Roles","count":4`) { // three, and that of late
+		t.Errorf("counted: %s", a.Body)
+	}
+	r.ok("GET", fmt.Sprintf("/roles/%s:lead", late["uuid"]), "")
 }

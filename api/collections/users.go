@@ -3,6 +3,7 @@ package collections
 import (
 	"crypto/md5" // #nosec G501 -- the name of a picture, not a secret
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,6 +26,9 @@ func (c *call) newUser(doc *document, item *command.NewEntity) error {
 		return err
 	}
 	if err := doc.requireAll(c.typ); err != nil {
+		return err
+	}
+	if err := c.reachable(doc); err != nil {
 		return err
 	}
 	c.keepStanding(doc)
@@ -63,27 +67,55 @@ func (c *call) newPin(doc *document, item *command.NewEntity) error {
 	return err
 }
 
-// activates reports whether new users of the application may sign in at once:
-// not if it wants their address confirmed or an administrator's approval.
-func (c *call) activates() (bool, error) {
-	if c.registration.known {
-		return c.registration.open, nil
+// registration is what an application asks of those who register.
+type registration struct {
+	known            bool // it was asked
+	confirm, approve bool // of the address, by an administrator
+}
+
+// registers reads what the application asks of new users.
+func (c *call) registers() (registration, error) {
+	r := &c.registration
+	if r.known {
+		return *r, nil
 	}
 	record, err := c.record(c.req)
 	if err != nil {
-		return false, err
+		return registration{}, err
 	}
-	c.registration.known, c.registration.open = true, true
+	r.known = true
 	// The callback never fails, so neither does the walk.
 	_ = eachMember(record.JSON, func(m member) error {
-		for _, condition := range []string{"registration_requires_email_confirmation", "registration_requires_admin_approval"} {
-			if strings.EqualFold(m.key, condition) && string(m.value) == "true" {
-				c.registration.open = false
-			}
+		set := string(m.value) == "true"
+		switch {
+		case strings.EqualFold(m.key, "registration_requires_email_confirmation"):
+			r.confirm = set
+		case strings.EqualFold(m.key, "registration_requires_admin_approval"):
+			r.approve = set
 		}
 		return nil
 	})
-	return c.registration.open, nil
+	return *r, nil
+}
+
+// activates reports whether new users of the application may sign in at once:
+// not if it wants their address confirmed or an administrator's approval.
+func (c *call) activates() (bool, error) {
+	r, err := c.registers()
+	return !r.confirm && (!r.approve || c.legacyApproval), err
+}
+
+// reachable refuses an address that is none where mails to it decide who may sign in.
+// Elsewhere an address is a text like others.
+func (c *call) reachable(doc *document) error {
+	r, err := c.registers()
+	if err != nil || !r.confirm {
+		return err
+	}
+	if email, ok := doc.text("email"); ok && !auth.MayBeMailAddress(email) {
+		return fault.New(fault.IllegalArgument, "email %q is no e-mail address, and has to be confirmed", email)
+	}
+	return nil
 }
 
 // changedUser applies the rules of PUT to a document.
@@ -143,29 +175,23 @@ func (c *call) account(below []string) (reply *wire.Reply, done bool, err error)
 	return nil, false, nil
 }
 
-// welcome sends users who were created, and may not sign in yet, the mails that change
-// that. Entities of other types are left alone.
-func (c *call) welcome(typ *schema.Type, created []entity.Entity) error {
-	if typ.Collection != "users" || len(created) == 0 {
-		return nil
+// welcomed adds to the command that may create an entity the mails without which a user
+// cannot sign in: who needs one is not created without it. Other entities need none.
+func (c *call) welcomed(typ *schema.Type, create *command.NewEntity, op command.Op) (command.Op, error) {
+	if create == nil || typ == nil || typ.Collection != "users" {
+		return op, nil
 	}
 	if open, err := c.activates(); err != nil || open {
-		return err
+		return op, err
 	}
-	for i := range created {
-		ops, err := c.mails.Welcome(c.req, &created[i])
-		if err != nil {
-			return err
-		}
-		if len(ops) == 0 {
-			continue
-		}
-		op := command.Together{First: command.RevokeToken{}, Then: ops} // of no token
-		if _, err := c.proposeStep(c.req, c.req.App.Number, op, firstOfMany+i); err != nil {
-			return err
-		}
+	mails, err := c.mails.Welcome(c.req, &entity.Entity{ID: create.ID, Created: create.Created, JSON: create.JSON})
+	if err != nil || len(mails) == 0 {
+		return op, err
 	}
-	return nil
+	if both, ok := op.(command.Together); ok {
+		return command.Together{First: both.First, Then: append(slices.Clip(both.Then), mails...)}, nil
+	}
+	return command.Together{First: op, Then: mails}, nil
 }
 
 // password answers PUT and POST of a user's password: administrators set it,

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/trellisdb/trellis/api/apitest"
 )
 
 // login signs an app user in and returns his token, empty if refused.
@@ -107,6 +109,33 @@ func TestRegistration(t *testing.T) {
 	if e := r.ok("POST", "/users", `{"username":"bo"}`).Entity(); e["activated"] != true {
 		t.Errorf("without conditions: %v", e)
 	}
+}
+
+// TestLegacyApproval: on request the approval of an administrator alone keeps nobody out,
+// which is how Usergrid has it; a confirmation still does.
+func TestLegacyApproval(t *testing.T) {
+	s, err := apitest.OpenWith(t.TempDir(), apitest.Options{LegacyApproval: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	r := &rest{T: t, Server: s}
+	r.ok("PUT", "", `{"registration_requires_admin_approval":true}`)
+	if e := r.ok("POST", "/users", `{"username":"ana","password":"sunny-day"}`).Entity(); e["activated"] != true || r.login(r.App, "ana", "sunny-day") == "" {
+		t.Errorf("%v", e)
+	}
+	r.ok("PUT", "", `{"registration_requires_email_confirmation":true}`)
+	if e := r.ok("POST", "/users", `{"username":"bo"}`).Entity(); e["activated"] != false {
+		t.Errorf("%v", e)
+	}
+	// An address that is to be confirmed has to be one.
+	r.fails("POST", "/users", `{"username":"cy","email":"cy at home"}`, 400, "illegal_argument")
+	r.ok("PUT", "", `{"registration_requires_email_confirmation":false}`)
+	r.ok("POST", "/users", `{"username":"cy","email":"cy at home"}`)
 }
 
 func TestUserUpdateAndDelete(t *testing.T) {

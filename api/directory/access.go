@@ -25,6 +25,7 @@ type holder struct {
 type granted struct {
 	set      *auth.Set
 	inactive int64 // of a role: longest pause between two uses of a token that it survives, ms; 0: any
+	standard bool  // it is the role default
 }
 
 // standing is whose permissions a principal has in an application.
@@ -69,9 +70,12 @@ func (d *Directory) Access(ctx context.Context, p *auth.Principal, app *auth.App
 	}
 	sets := make([]*auth.Set, 0, len(held.holders))
 	for _, id := range held.holders {
-		g, err := d.grantsOf(ctx, holder{number, id}, version)
+		g, fresh, err := d.grantsOf(ctx, holder{number, id}, version)
 		if err != nil {
 			return auth.Access{}, err
+		}
+		if fresh && g.standard && g.set != nil && g.set.Everything() && !app.Open {
+			d.warn(app.ID, number)
 		}
 		if g.set == nil {
 			continue
@@ -197,51 +201,84 @@ func members(v *storage.View, app entity.AppID, from entity.End, verb string) ([
 	return list, nil
 }
 
-// grantsOf returns what a holder grants.
-func (d *Directory) grantsOf(ctx context.Context, h holder, version entity.Version) (granted, error) {
-	if g, at, ok := d.grants.get(h); ok && at == version.Grants {
-		return g, nil
+// warn tells once that the users of an application may do everything.
+func (d *Directory) warn(app entity.ID, number entity.AppID) {
+	if d.cfg.Warn == nil {
+		return
 	}
-	var g granted
-	err := d.with(ctx, h.app, func(v *storage.View) error {
-		texts, err := storage.Grants(v, h.app, h.id)
-		if err != nil {
-			return wrapRead("read permissions", err)
+	if _, _, told := d.warned.get(number); !told {
+		d.warned.put(number, struct{}{}, 0)
+		d.cfg.Warn(app)
+	}
+}
+
+// UsersMayAll reports whether the role default of an application grants everything.
+func (d *Directory) UsersMayAll(ctx context.Context, app entity.AppID) (all bool, err error) {
+	err = d.with(ctx, app, func(v *storage.View) error {
+		e, ok, err := findBy(v, app, "roles", "name", defaultRole)
+		if err != nil || !ok {
+			return err
 		}
-		list := make([]*auth.Permission, 0, len(texts))
-		for _, text := range texts {
-			// One that cannot be read was stored by a version that could, and grants nothing.
-			if p, err := auth.ParsePermission(text); err == nil {
-				list = append(list, p)
-			}
+		list, err := permissionsOf(v, holder{app, e.ID})
+		all = len(list) > 0 && auth.NewSet(list).Everything()
+		return err
+	})
+	return all, err
+}
+
+// permissionsOf reads what a holder grants.
+func permissionsOf(v *storage.View, h holder) ([]*auth.Permission, error) {
+	texts, err := storage.Grants(v, h.app, h.id)
+	if err != nil {
+		return nil, wrapRead("read permissions", err)
+	}
+	list := make([]*auth.Permission, 0, len(texts))
+	for _, text := range texts {
+		// One that cannot be read was stored by a version that could, and grants nothing.
+		if p, err := auth.ParsePermission(text); err == nil {
+			list = append(list, p)
+		}
+	}
+	return list, nil
+}
+
+// grantsOf returns what a holder grants, and whether that was read anew.
+func (d *Directory) grantsOf(ctx context.Context, h holder, version entity.Version) (g granted, fresh bool, err error) {
+	if g, at, ok := d.grants.get(h); ok && at == version.Grants {
+		return g, false, nil
+	}
+	err = d.with(ctx, h.app, func(v *storage.View) error {
+		list, err := permissionsOf(v, h)
+		if err != nil {
+			return err
 		}
 		if len(list) > 0 {
 			g.set = auth.NewSet(list)
 		}
-		g.inactive, err = inactivity(v, h)
-		return err
+		return g.readRole(v, h)
 	})
 	if err == nil {
 		d.grants.put(h, g, version.Grants)
 	}
-	return g, err
+	return g, true, err
 }
 
-// inactivity returns that of a role; 0 for users and groups.
-func inactivity(v *storage.View, h holder) (int64, error) {
+// readRole adds what there is to say of a role; of users and groups nothing is.
+func (g *granted) readRole(v *storage.View, h holder) error {
 	e, ok, err := find(v, h.app, "roles", h.id)
 	if err != nil || !ok {
-		return 0, err
+		return err
 	}
 	role, err := parseRecord(&e)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	name := text(role, "name")
+	g.standard = name == defaultRole
 	if limit := lookup(role, "inactivity"); limit != nil && limit.Type() == fastjson.TypeNumber && name != guestRole && name != defaultRole {
-		return max(0, limit.GetInt64()), nil
+		g.inactive = max(0, limit.GetInt64())
 	}
-	return 0, nil
+	return nil
 }
 
 // ensureRoles gives an application its default roles unless it has had them. Nobody

@@ -9,6 +9,7 @@ import (
 
 	"github.com/valyala/fastjson"
 
+	"github.com/trellisdb/trellis/api/auth"
 	"github.com/trellisdb/trellis/api/inflect"
 	"github.com/trellisdb/trellis/api/schema"
 	"github.com/trellisdb/trellis/api/wire"
@@ -51,7 +52,7 @@ func AppendApplicationEntity(dst []byte, app *wire.Application, record *entity.E
 		o.Visit(func(key []byte, value *fastjson.Value) {
 			if !ServersOwn(string(key)) {
 				dst = wire.AppendString(append(dst, ','), string(key))
-				dst = value.MarshalTo(append(dst, ':'))
+				dst = wire.AppendValue(append(dst, ':'), value)
 			}
 		})
 	}
@@ -77,7 +78,11 @@ func listed(collections []storage.Collection) []storage.Collection {
 	all := slices.Clone(collections)
 	for _, name := range schema.AlwaysListed() {
 		if !slices.ContainsFunc(all, func(c storage.Collection) bool { return c.Name == name }) {
-			all = append(all, storage.Collection{Name: name})
+			c := storage.Collection{Name: name}
+			if name == "roles" { // the first request of the application makes them: nobody sees it without
+				c.Count = uint64(len(auth.DefaultRoles(false)))
+			}
+			all = append(all, c)
 		}
 	}
 	slices.SortFunc(all, func(a, b storage.Collection) int { return strings.Compare(a.Name, b.Name) })

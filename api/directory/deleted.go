@@ -15,8 +15,6 @@ const (
 	// RestoreLock is the hash of the password by which a deleted application may be
 	// restored.
 	RestoreLock = "s:restore"
-	// ProviderPrefix begins the names under which the settings of sign-in providers lie.
-	ProviderPrefix = "s:signin:"
 
 	serverPrefix = "s:"
 )

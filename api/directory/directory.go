@@ -31,9 +31,10 @@ type Cluster interface {
 	Version(ctx context.Context, app entity.AppID) (entity.Version, error)
 }
 
-// Config is how a directory works. All fields are wanted.
+// Config is how a directory works. All fields but TestUsername, Warn and Keys are wanted.
 type Config struct {
 	SuperuserName  string              // username of the superuser; empty: there is none
+	TestUsername   string              // of the test account's admin user; empty: there is none
 	Policy         auth.PasswordPolicy // of application users
 	AdminPolicy    auth.PasswordPolicy
 	ConfirmAdmins  bool // an admin user signs in only once his address is confirmed
@@ -45,6 +46,10 @@ type Config struct {
 	AddressAfter   int // wrong passwords from one address, before that has to wait
 	ThrottleMax    time.Duration
 	MaxTokenMillis int64 // longest and default life of a token, ms
+	// Warn is told, once for each application that its users come to, that the role
+	// default grants everything there; nil: nobody is. Applications that are meant to be
+	// open are left out.
+	Warn func(app entity.ID)
 	// Keys encrypt secrets that are shown again, the newest first. With none of them
 	// the cluster's own key does, which lies beside what it encrypts.
 	Keys [][]byte
@@ -86,6 +91,7 @@ type Directory struct {
 	holdings      *cache[holder, holdings]
 	grants        *cache[holder, granted]
 	seeded        *cache[entity.AppID, struct{}]
+	warned        *cache[entity.AppID, struct{}]
 	usages        *cache[[32]byte, *usage]
 }
 
@@ -112,6 +118,7 @@ func Open(ctx context.Context, cfg Config, cluster Cluster) (*Directory, error) 
 		holdings:      newCache[holder, holdings](cfg.CacheEntries),
 		grants:        newCache[holder, granted](cfg.CacheEntries),
 		seeded:        newCache[entity.AppID, struct{}](cfg.CacheEntries),
+		warned:        newCache[entity.AppID, struct{}](cfg.CacheEntries),
 		usages:        newCache[[32]byte, *usage](cfg.CacheEntries),
 	}
 	if _, err := rand.Read(d.seal[:]); err != nil {
@@ -155,6 +162,12 @@ func (d *Directory) Policy() auth.PasswordPolicy { return d.cfg.Policy }
 // IsSuperuserName reports whether a username is the superuser's.
 func (d *Directory) IsSuperuserName(username string) bool {
 	return d.cfg.SuperuserName != "" && keys.SameFold(username, d.cfg.SuperuserName)
+}
+
+// alwaysEnters reports whether what stands between registering and signing in does not
+// stand before an admin user: the superuser, and the one of the test account.
+func (d *Directory) alwaysEnters(username string) bool {
+	return d.IsSuperuserName(username) || (d.cfg.TestUsername != "" && keys.SameFold(username, d.cfg.TestUsername))
 }
 
 // do proposes a command and makes a refusal of it an error.

@@ -88,7 +88,7 @@ func (d *Directory) LoginAdmin(ctx context.Context, who, password string) (*Admi
 		return nil, err
 	}
 	a.PasswordChanged = s.credential.Changed
-	if !d.IsSuperuserName(a.Username) {
+	if !d.alwaysEnters(a.Username) {
 		if d.cfg.ConfirmAdmins && !a.Confirmed {
 			return nil, &wire.OAuthError{Status: 403, Code: fault.InvalidGrant, Description: "User must be confirmed to authenticate"}
 		}

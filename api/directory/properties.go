@@ -3,12 +3,14 @@ package directory
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/valyala/fastjson"
 
+	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
@@ -36,13 +38,12 @@ func (f Fields) JSON() []byte {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	var a fastjson.Arena
 	dst := []byte{'{'}
 	for i, name := range names {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = append(append(a.NewString(name).MarshalTo(dst), ':'), f[name]...)
+		dst = append(append(append(dst, quoted(name)...), ':'), f[name]...)
 	}
 	return append(dst, '}')
 }
@@ -53,9 +54,17 @@ func (f Fields) Set(name string, value any) {
 	case bool:
 		f[name] = strconv.AppendBool(nil, v)
 	case string:
-		var a fastjson.Arena
-		f[name] = a.NewString(v).MarshalTo(nil)
+		f[name] = quoted(v)
 	}
+}
+
+// quoted is a text as JSON. It never fails: what is no UTF-8 is replaced.
+func quoted(text string) []byte {
+	b, err := json.Marshal(text)
+	if err != nil {
+		panic(fmt.Sprintf("directory: a text as JSON: %v", err))
+	}
+	return b
 }
 
 // SetCustom adds custom properties, whose null and "" remove them. Of names that differ
@@ -100,7 +109,7 @@ func customs(v *fastjson.Value) []byte {
 			}
 		})
 	}
-	return all.MarshalTo(nil)
+	return wire.AppendValue(nil, all)
 }
 
 // SetSetting sets a setting of an organisation; empty removes it.
@@ -166,7 +175,7 @@ func (d *Directory) AddLegacy(ctx context.Context, patch Fields, collection stri
 		}
 		legacy.GetObject().Visit(func(key []byte, value *fastjson.Value) {
 			if name := customPrefix + string(key); record.Get(name) == nil {
-				patch[name] = value.MarshalTo(nil)
+				patch[name] = wire.AppendValue(nil, value)
 			}
 		})
 		patch["properties"] = json.RawMessage("null")

@@ -234,7 +234,12 @@ func TestConfirmationOfOrganizations(t *testing.T) {
 // An address that is none makes no mail, and no failure.
 func TestAddressesThatAreNone(t *testing.T) {
 	w := registering(t, func(r *management.Registration) { r.ApproveAdmins, r.Operator = true, "no address" })
-	w.ok(call{Method: "POST", Path: "/management/users", Body: object{"username": "kim", "email": "kim at home", "password": password}})
+	for _, none := range []string{"kim at home", "kim", "@example.org", "kim@", "kim\u0000@example.org", "a b@example.org"} {
+		w.refused(arg, call{Method: "POST", Path: "/management/users", Body: object{"username": "kim", "email": none, "password": password}})
+		w.refused(arg, call{Method: "POST", Path: "/management/orgs", Body: object{"organization": "kims", "username": "kim", "email": none, "password": password}})
+		w.refused(arg, call{Method: "PUT", Path: "/management/users/me", Token: w.login(apitest.SuperuserName, apitest.SuperuserPassword), Body: object{"email": none}})
+	}
+	w.ok(call{Method: "POST", Path: "/management/users", Body: object{"username": "kim", "email": "k..m@localhost", "password": password}})
 	w.ok(call{Method: "POST", Path: "/management/users/resetpw", Body: object{"email": "kim"}})
 	if !strings.Contains(w.log.String(), "mail cannot be sent") {
 		t.Error("nobody was told")

@@ -161,6 +161,6 @@ func showActivity(e *entity.Entity, path string) (json.RawMessage, error) {
 	}
 	v.Del(audience)
 	shown := *e
-	shown.JSON = v.MarshalTo(nil)
+	shown.JSON = wire.AppendValue(nil, v)
 	return wire.AppendEntity(nil, &shown, &wire.Shape{Type: "activity", Path: path}, nil), nil
 }

@@ -1,10 +1,9 @@
 package management
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
-
-	"github.com/valyala/fastjson"
 
 	"github.com/trellisdb/trellis/api/auth"
 	"github.com/trellisdb/trellis/api/directory"
@@ -91,6 +90,18 @@ func checkUsername(username string) error {
 	return checkName("username", username)
 }
 
+// checkEmail refuses what is clearly no address: an admin user without one can neither
+// confirm it nor get a new password.
+func checkEmail(email string) error {
+	if !auth.MayBeMailAddress(email) {
+		return bad("%q is no e-mail address", cutText(email))
+	}
+	return checkName("email", email)
+}
+
+// cutText is at most as much of a text as a message should quote.
+func cutText(text string) string { return strings.ToValidUTF8(text[:min(len(text), maxName)], "") }
+
 // newAdmin makes an admin user of the parameters of a request, and says how he will be
 // known. JSON members that are neither known nor named in not become custom properties.
 func (c *call) newAdmin(email, password string, active bool, not ...string) (*command.NewEntity, *directory.Admin, error) {
@@ -102,7 +113,7 @@ func (c *call) newAdmin(email, password string, active bool, not ...string) (*co
 	if err := checkUsername(username); err != nil {
 		return nil, nil, err
 	}
-	if err := checkName("email", email); err != nil {
+	if err := checkEmail(email); err != nil {
 		return nil, nil, err
 	}
 	if len(name) > maxName {
@@ -143,18 +154,32 @@ func (c *call) customProperties(not []string) (map[string]json.RawMessage, error
 	if kind, err := c.req.Kind(); err != nil || kind != wire.JSONBody {
 		return nil, err
 	}
-	v, err := c.body()
+	text, err := c.objectText()
 	if err != nil {
 		return nil, err
 	}
-	return members(v, append(append(append([]string(nil), adminFields...), secretFields...), not...)...)
+	return members(text, append(append(append([]string(nil), adminFields...), secretFields...), not...)...)
 }
 
-// members returns the members of an object as compact JSON, without those named, and
-// without passwords at any depth.
-func members(v *fastjson.Value, not ...string) (map[string]json.RawMessage, error) {
+// objectText is body as it was sent. The parser's own way back to text is not taken: what
+// it makes of control characters is no JSON.
+func (c *call) objectText() ([]byte, error) {
+	if _, err := c.body(); err != nil {
+		return nil, err
+	}
+	return c.req.JSON()
+}
+
+// members returns the members of an object as compact JSON, without those named, and without
+// passwords at any depth.
+func members(text []byte, not ...string) (map[string]json.RawMessage, error) {
 	var all map[string]json.RawMessage
-	if err := json.Unmarshal(v.MarshalTo(nil), &all); err != nil {
+	var compact bytes.Buffer
+	err := json.Compact(&compact, text)
+	if err == nil {
+		err = json.Unmarshal(compact.Bytes(), &all)
+	}
+	if err != nil {
 		return nil, fault.Wrap(err, fault.JSONParse, "the body is not valid JSON")
 	}
 	for key, value := range all {
@@ -263,7 +288,7 @@ func (c *call) adminPatch(username, name, email string) (directory.Fields, error
 		patch.Set("username", username)
 	}
 	if email != "" {
-		if err := checkName("email", email); err != nil {
+		if err := checkEmail(email); err != nil {
 			return nil, err
 		}
 		patch.Set("email", email)

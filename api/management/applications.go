@@ -2,7 +2,6 @@ package management
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/trellisdb/trellis/api/directory"
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/raftfsm/command"
+	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
 )
@@ -33,13 +33,13 @@ func (c *call) listApplications() (*wire.Reply, error) {
 }
 
 // newApplication makes the choices that a new application needs.
-func (c *call) newApplication(name string, open bool) (command.NewApplication, error) {
+func (h *Handlers) newApplication(name string, open bool) (command.NewApplication, error) {
 	id := entity.NewID()
-	secret, err := c.dir.NewClientSecret(auth.OwnerApplication, id)
+	secret, err := h.dir.NewClientSecret(auth.OwnerApplication, id)
 	if err != nil {
 		return command.NewApplication{}, err
 	}
-	partition, err := c.cluster.ChoosePartition()
+	partition, err := h.cluster.ChoosePartition()
 	return command.NewApplication{ID: id, Name: name, Partition: partition, Secret: string(secret.Value), Open: open}, err
 }
 
@@ -234,12 +234,21 @@ func (c *call) applicationKeys() (*wire.Reply, error) {
 	return reply.Field("status", "ok"), nil
 }
 
-// applicationStatus says that the application can be loaded, which it has been.
+// warnDefault is what the status of an application says of its first days.
+const warnDefault = "the role default grants everything (/**): every user of the application may read and change all of it, roles included"
+
+// applicationStatus says that the application can be loaded, which it has been, and what
+// its administrators should see to.
 func (c *call) applicationStatus() (*wire.Reply, error) {
 	if _, err := c.applicationEntity(c.app); err != nil {
 		return nil, err
 	}
-	return wire.Management("get application status").Field("status", "ok").Field("application", c.app.ID.String()), nil
+	reply := wire.Management("get application status").Field("status", "ok").Field("application", c.app.ID.String())
+	open, err := c.dir.UsersMayAll(c.req.Context(), c.app.Number)
+	if err == nil && open && !c.app.Open {
+		reply.Field("warnings", []string{warnDefault})
+	}
+	return reply, err
 }
 
 // setProvider stores how an application checks tokens of a sign-in provider (spec
@@ -263,7 +272,11 @@ func (c *call) setProvider() (*wire.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := members(v, "access_token")
+	sent, err := c.objectText()
+	if err != nil {
+		return nil, err
+	}
+	all, err := members(sent, "access_token")
 	if err != nil {
 		return nil, err
 	}
@@ -271,24 +284,51 @@ func (c *call) setProvider() (*wire.Reply, error) {
 	if len(text) > maxProvider {
 		return nil, fault.New(fault.EntityTooLarge, "settings of a provider are larger than %d bytes", maxProvider)
 	}
-	// They hold the secrets of others: nobody reads them but a server that has the key.
-	sealed, err := c.dir.Seal(c.app.ID, sealedProvider, text)
-	if err != nil {
-		return nil, err
-	}
-	stored, err := json.Marshal(sealed)
-	if err != nil {
-		return nil, fmt.Errorf("settings of a provider: %w", err)
-	}
-	patch := directory.Fields{directory.ProviderPrefix + provider: stored}
-	_, err = c.propose(command.UpdateEntity{Rules: command.Applications(), Target: command.Target{ID: c.app.ID}, Patch: patch.JSON()})
-	if err != nil {
+	if err := c.keepProvider(provider, text); err != nil {
 		return nil, err
 	}
 	return wire.Management("post signin provider configuration").Field("status", "ok"), nil
 }
 
 const (
-	maxProvider         = 16 << 10 // bytes of the settings of a sign-in provider
-	sealedProvider byte = 's'      // the kind of secret that they are
+	maxProvider   = 16 << 10 // bytes of the settings of a sign-in provider
+	mostConflicts = 10       // of one change with others
 )
+
+// keepProvider stores the settings of a provider beside those of others. They hold the
+// secrets of others: only a server that has the key can read them.
+func (c *call) keepProvider(provider string, settings []byte) error {
+	const kind = entity.CredentialProvider
+	for tries := 1; ; tries++ {
+		var stored entity.Credential
+		err := c.reading(entity.Management, func(v *storage.View) (err error) {
+			stored, _, err = storage.ReadCredential(v, entity.Management, c.app.ID, kind)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		all := directory.Fields{}
+		if len(stored.Value) > 0 {
+			text, err := c.dir.Open(c.app.ID, kind, stored.Value)
+			if err != nil {
+				return err
+			}
+			if err := json.Unmarshal(text, &all); err != nil {
+				return fault.Wrap(err, fault.Corrupt, "settings of the providers of application %s", c.app.ID)
+			}
+		}
+		all[provider] = settings
+		sealed, err := c.dir.Seal(c.app.ID, kind, all.JSON())
+		if err != nil {
+			return err
+		}
+		_, err = c.propose(command.SetCredential{
+			Collection: command.Applications().Collection, Owner: c.app.ID,
+			Credential: command.Credential{Kind: kind, Value: sealed}, Expect: append([]byte{}, stored.Value...),
+		})
+		if !fault.Is(err, fault.Conflict) || tries == mostConflicts {
+			return err
+		}
+	}
+}

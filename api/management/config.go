@@ -29,6 +29,8 @@ type Config struct {
 	SuperuserLists     int    // most organisations shown with the superuser
 	// PurgeAfter is how long what a deleted application holds is kept.
 	PurgeAfter time.Duration
+	// MaxMeasured is of how many entities at most the size is measured, at once.
+	MaxMeasured uint64
 	// DeleteUnconfirmed: an application is deleted without its name as a confirmation.
 	DeleteUnconfirmed bool
 
@@ -86,7 +88,7 @@ func firstText(texts ...string) string {
 func DefaultConfig() Config {
 	return Config{
 		PublicRegistration: true, SandboxName: "sandbox", SuperuserLists: 10, PurgeAfter: 30 * 24 * time.Hour,
-		SettingPrefix: "usergrid.view.",
+		SettingPrefix: "usergrid.view.", MaxMeasured: 1_000_000,
 	}
 }
 

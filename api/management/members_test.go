@@ -195,6 +195,12 @@ func TestUpdateAdmin(t *testing.T) {
 		}
 	}
 	w.login("acmeowner", password)
+	const odd = "\" \u0001 \U000e0067 <&>" // what one JSON library or another writes wrongly
+	w.ok(put(object{"name": odd, "odd" + odd: odd}))
+	if a := show(); a.Str("data", "name") != odd || a.Str("data", "properties", "odd"+odd) != odd {
+		t.Error(a.Text)
+	}
+	w.ok(put(object{"odd" + odd: nil}))
 	w.ok(put(object{"username": "", "email": " ", "name": ""})) // stay
 	w.ok(put(object{"username": "dana", "email": "dana@example.org"}))
 	w.login("dana@example.org", password)

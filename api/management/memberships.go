@@ -145,11 +145,11 @@ func (c *call) saysSomething() (bool, error) {
 	if err != nil || kind != wire.JSONBody {
 		return kind == wire.FormBody, err
 	}
-	v, err := c.body()
+	text, err := c.objectText()
 	if err != nil {
 		return false, err
 	}
-	fields, err := members(v, "access_token")
+	fields, err := members(text, "access_token")
 	return len(fields) > 0, err
 }
 

@@ -235,15 +235,16 @@ func (c *call) organizationProperties() (map[string]json.RawMessage, error) {
 	if kind, err := c.req.Kind(); err != nil || kind != wire.JSONBody {
 		return nil, err
 	}
-	v, err := c.body()
+	text, err := c.objectText()
 	if err != nil {
 		return nil, err
 	}
-	p := v.Get("properties")
-	if p == nil || p.Type() == fastjson.TypeNull {
-		return nil, nil
-	}
-	if p.Type() != fastjson.TypeObject {
+	all, err := members(text)
+	p := all["properties"]
+	switch {
+	case err != nil, len(p) == 0, string(p) == "null":
+		return nil, err
+	case p[0] != '{':
 		return nil, fault.New(fault.JSONMapping, "properties must be a JSON object")
 	}
 	return members(p, secretFields...)

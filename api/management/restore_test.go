@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/trellisdb/trellis/api/apitest"
+	"github.com/trellisdb/trellis/api/management"
 )
 
 // Item 11 of spec management section 11: what is deleted comes back.
@@ -68,7 +69,7 @@ func TestRestore(t *testing.T) {
 }
 
 func TestSizes(t *testing.T) {
-	w := newWorld(t)
+	w := newWorldWith(t, apitest.Options{Management: func(c *management.Config) { c.MaxMeasured = 10 }})
 	size := func(path, of string) float64 {
 		n, _ := w.ok(call{Path: "/management/organizations/acme/applications/sandbox" + path, Token: w.acme.clientToken}).Get("metadata", "aggregation", "size", of).(float64)
 		return n
@@ -91,6 +92,14 @@ func TestSizes(t *testing.T) {
 		t.Error(a.Text)
 	}
 	w.refused(arg, call{Path: "/management/orgs/acme/apps/shop/entities/_size", Token: w.acme.owner})
+	var more []object
+	for i := range 10 {
+		more = append(more, object{"name": fmt.Sprint("n", i)})
+	}
+	w.ok(call{Method: "POST", Path: "/acme/sandbox/books", Body: more}) // eleven now
+	for path, want := range map[string]string{"/book/_size": "400 query_too_costly", "/_size": "400 query_too_costly", "/collections/_size": "400 query_too_costly", "/roles/_size": "200"} {
+		w.refused(want, call{Path: "/management/orgs/acme/apps/sandbox" + path, Token: w.acme.owner})
+	}
 }
 
 // Spec management section 8.
@@ -136,7 +145,9 @@ func TestSystem(t *testing.T) {
 	if a.Str("action") != "clear application" || a.Str("data", "status") != "STARTED" || a.Str("data", "jobId") == "" {
 		t.Error(a.Text)
 	}
-	wait(clear+"/job/"+a.Str("data", "jobId"), "data", "status")
+	if done := wait(clear+"/job/"+a.Str("data", "jobId"), "data", "status"); done.Get("data", "metadata", "count") != 34.0 { // 30 books, a user, three roles
+		t.Error(done.Text)
+	}
 	for _, collection := range []string{"books", "users"} {
 		if left := w.ok(call{Path: "/acme/shop/" + collection, Token: w.acme.owner}); len(left.each("entities", "uuid")) != 0 {
 			t.Error(left.Text)
@@ -152,6 +163,7 @@ func TestSystem(t *testing.T) {
 	if a.Str("action") != "post signin provider configuration" {
 		t.Error(a.Text)
 	}
+	w.ok(call{Method: "POST", Path: provider + "pingident", Token: w.acme.owner, Body: object{"client\U000e0067\"": "\u0001"}})
 	w.refused(arg, call{Method: "POST", Path: provider + "other", Token: w.acme.owner, Body: object{}})
 	w.refused(arg, call{Method: "POST", Path: provider + "facebook", Token: w.acme.owner, Body: object{"a": object{}}})
 	w.refused("413 entity_too_large", call{Method: "POST", Path: provider + "facebook", Token: w.acme.owner, Body: object{"a": strings.Repeat("x", 20000)}})

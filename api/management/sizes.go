@@ -2,6 +2,7 @@ package management
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/trellisdb/trellis/api/inflect"
@@ -14,7 +15,8 @@ import (
 )
 
 // The size of a collection is that of its entities as they are shown, without metadata,
-// in bytes. It is counted when it is asked for, within the time of a request.
+// in bytes. It is measured when it is asked for, within the time of a request and up to a
+// number of entities (Config.MaxMeasured): of more it is not told.
 
 func sized(action string, sizes map[string]int64) *wire.Reply {
 	return wire.Management(action).Field("metadata", map[string]any{"aggregation": map[string]any{"size": sizes}})
@@ -63,10 +65,15 @@ func (c *call) sizes(wanted func(string) bool) (map[string]int64, error) {
 		if err != nil {
 			return err
 		}
+		all = slices.DeleteFunc(all, func(c storage.Collection) bool { return !wanted(c.Name) })
+		var count uint64
 		for i := range all {
-			if !wanted(all[i].Name) {
-				continue
-			}
+			count += all[i].Count
+		}
+		if count > c.cfg.MaxMeasured {
+			return fault.New(fault.QueryTooCostly, "there are %d entities, and up to %d are measured in a request", count, c.cfg.MaxMeasured)
+		}
+		for i := range all {
 			if sizes[all[i].Name], err = c.measure(v, &all[i]); err != nil {
 				return err
 			}

@@ -157,7 +157,11 @@ func (c *call) clearApplication() (*wire.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	id := entity.NewID()
+	var count uint64
+	for i := range collections {
+		count += collections[i].Count
+	}
+	id := entity.NewJobID(count)
 	for i := range collections {
 		col := &collections[i]
 		_, err := c.proposeIn(app.Number, 0, command.PutTask{Task: command.NewTask{
@@ -201,6 +205,9 @@ func (c *call) clearJob() (*wire.Reply, error) {
 		}
 		return nil
 	})
+	if j.status == jobDone { // its tasks are gone, and cannot tell
+		j.count = entity.JobCount(id)
+	}
 	return wire.Management("clear application").Field("data", map[string]any{
 		"jobId": j.id, "status": j.status, "metadata": map[string]uint64{"count": j.count},
 	}), err

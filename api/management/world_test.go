@@ -107,7 +107,12 @@ func (w *world) clientToken(path, client string) string {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := begin(t, t.TempDir(), nil)
+	return newWorldWith(t, apitest.Options{})
+}
+
+func newWorldWith(t *testing.T, opts apitest.Options) *world {
+	t.Helper()
+	w := beginWith(t, t.TempDir(), opts)
 	w.super = w.login(apitest.SuperuserName, apitest.SuperuserPassword)
 	w.acme, w.other = w.newOrg("acme"), w.newOrg("other")
 	return w

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"github.com/valyala/fastjson"
+
 	"github.com/trellisdb/trellis/storage/fault"
 )
 
@@ -142,4 +144,35 @@ func AppendString(dst []byte, s string) []byte {
 	}
 	dst = append(dst, s[from:]...)
 	return append(dst, '"')
+}
+
+// AppendValue appends a parsed value as compact JSON. The parser's own MarshalTo quotes
+// texts as Go does: what it makes of control characters is no JSON. Objects keep their
+// order, and names that they have twice.
+func AppendValue(dst []byte, v *fastjson.Value) []byte {
+	switch v.Type() {
+	case fastjson.TypeString:
+		return AppendString(dst, string(v.GetStringBytes()))
+	case fastjson.TypeArray:
+		dst = append(dst, '[')
+		for i, element := range v.GetArray() {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = AppendValue(dst, element)
+		}
+		return append(dst, ']')
+	case fastjson.TypeObject:
+		dst = append(dst, '{')
+		first := true
+		v.GetObject().Visit(func(key []byte, value *fastjson.Value) {
+			if !first {
+				dst = append(dst, ',')
+			}
+			first = false
+			dst = AppendValue(append(AppendString(dst, string(key)), ':'), value)
+		})
+		return append(dst, '}')
+	}
+	return v.MarshalTo(dst) // of numbers, booleans and null, as they were read
 }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -105,4 +106,14 @@ func appendParams(dst []byte, params []param) []byte {
 }
 
 // AppendParams appends the echo of the query parameters, without secrets.
-func (r *Request) AppendParams(dst []byte) []byte { return appendParams(dst, r.params()) }
+func (r *Request) AppendParams(dst []byte) []byte {
+	return appendParams(dst, append(slices.Clip(r.params()), r.echoed...))
+}
+
+// Echo has the answer repeat values of a parameter that the request has in its body, as if
+// they had been in the query string.
+func (r *Request) Echo(name string, values []string) {
+	for _, value := range values {
+		r.echoed = append(r.echoed, param{name, value})
+	}
+}

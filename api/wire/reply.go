@@ -205,7 +205,7 @@ func (r *Request) appendApplication(dst []byte, p *Reply) []byte {
 		dst = append(r.App.ID.AppendText(dst), '"')
 	}
 	dst = append(dst, `,"params":`...)
-	dst = appendParams(dst, r.params())
+	dst = r.AppendParams(dst)
 	shown := p.path
 	if shown == "" {
 		shown = p.rootPath

@@ -62,6 +62,7 @@ type Request struct {
 	rawQuery string
 	query    []param
 	queried  bool
+	echoed   []param  // further parameters that the answer repeats
 	segments []string // decoded path; those of the application are cut off in place
 	body     body
 	callback string // JSONP function; empty: plain JSON

@@ -8,10 +8,13 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/valyala/fastjson"
 
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
@@ -278,4 +281,29 @@ func TestDeadlineContext(t *testing.T) {
 		t.Errorf("server gone: %v", err)
 	}
 	c.end()
+}
+
+// TestAppendValue: what is parsed and written again means the same, and is JSON.
+func TestAppendValue(t *testing.T) {
+	for _, text := range []string{
+		`{}`, `[]`, `null`, `true`, `-1.50e+10`, `9223372036854775807`, `""`, `{"a":[1,{"b":[]},"x"],"a":2,"":null}`,
+		`"\u0000\u0001\u001f\t\n\"\\\u007f\u2028"`, `{"\"\u0001\udb40\udc67":"\"\udb40\udc67 \ud83c\udff4"}`,
+	} {
+		v, err := fastjson.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := AppendValue([]byte("x"), v)[1:]
+		var had, has any
+		if err := json.Unmarshal([]byte(text), &had); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(got, &has); err != nil {
+			t.Errorf("%s became %s: %v", text, got, err)
+			continue
+		}
+		if !reflect.DeepEqual(had, has) {
+			t.Errorf("%s became %s", text, got)
+		}
+	}
 }

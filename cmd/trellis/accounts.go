@@ -37,6 +37,15 @@ type accountsConfig struct {
 
 	RevealAccounts    bool `koanf:"reveal-accounts"`
 	DeleteUnconfirmed bool `koanf:"delete-unconfirmed"`
+	LegacyApproval    bool `koanf:"users-legacy-approval"`
+
+	TestAccount         bool   `koanf:"setup-test-account"`
+	TestOrganization    string `koanf:"test-account-organization"`
+	TestApplication     string `koanf:"test-account-app"`
+	TestUsername        string `koanf:"test-account-username"`
+	TestName            string `koanf:"test-account-name"`
+	TestEmail           string `koanf:"test-account-email"`
+	TestAccountPassword string `koanf:"test-account-password"`
 
 	LoginURL       string   `koanf:"login-url"`
 	Views          []string `koanf:"views"`
@@ -75,10 +84,23 @@ type accountsConfig struct {
 
 func defaultAccounts() accountsConfig {
 	mc, smtp, policy := management.DefaultConfig(), mail.DefaultSMTPConfig(), auth.DefaultPasswordPolicy()
+	test := management.DefaultTestAccount()
 	return accountsConfig{
 		PublicRegistration: mc.PublicRegistration,
 		PasswordLength:     policy.MinLength, AdminPasswordLength: policy.MinLength,
 		SMTPPort: smtp.Port, SMTPSecurity: string(smtp.Security), SMTPHello: smtp.Hello,
+		TestOrganization: test.Organization, TestApplication: test.Application, TestUsername: test.Username, TestName: test.Name, TestEmail: test.Email,
+	}
+}
+
+// testAccount is the test account; nil: there is none.
+func (c *accountsConfig) testAccount() *management.TestAccount {
+	if !c.TestAccount {
+		return nil
+	}
+	return &management.TestAccount{
+		Organization: c.TestOrganization, Application: c.TestApplication,
+		Username: c.TestUsername, Name: c.TestName, Email: c.TestEmail, Password: c.TestAccountPassword,
 	}
 }
 
@@ -118,6 +140,11 @@ func (c *accountsConfig) check(baseURL string) error {
 			return fmt.Errorf("%s is %d, want 0 to 100", name, n)
 		}
 	}
+	if test := c.testAccount(); test != nil {
+		if err := test.Check(); err != nil {
+			return fmt.Errorf("setup-test-account: %w", err)
+		}
+	}
 	if _, err := c.views(); err != nil {
 		return err
 	}
@@ -141,6 +168,9 @@ func (c *accountsConfig) views() (map[string]string, error) {
 // directory adds to the configuration of a directory what accounts are asked for.
 func (c *accountsConfig) directory(dc *directory.Config) {
 	dc.ConfirmAdmins = c.ConfirmAdmins
+	if test := c.testAccount(); test != nil {
+		dc.TestUsername = test.Username
+	}
 	dc.Policy.MinLength, dc.Policy.MinUppercase = c.PasswordLength, c.PasswordUppercase
 	dc.Policy.MinDigits, dc.Policy.MinSpecial = c.PasswordDigits, c.PasswordSpecial
 	dc.AdminPolicy.MinLength, dc.AdminPolicy.MinUppercase = c.AdminPasswordLength, c.AdminPasswordUpper

@@ -31,6 +31,7 @@ import (
 	"github.com/trellisdb/trellis/node/tasks"
 	"github.com/trellisdb/trellis/query"
 	"github.com/trellisdb/trellis/query/cursor"
+	"github.com/trellisdb/trellis/storage/entity"
 )
 
 // shutdownTimeout is how long requests and writes in flight may take to end.
@@ -219,6 +220,9 @@ func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.N
 	dc.SuperuserName = cfg.SuperuserName
 	cfg.Accounts.directory(&dc)
 	dc.Keys = cfg.secretKeys
+	dc.Warn = func(app entity.ID) {
+		log.Warn("the role default grants everything to every user of the application", "part", "directory", "application", app.String())
+	}
 	dir, err := directory.Open(ctx, dc, n)
 	if err != nil {
 		return "", err
@@ -235,10 +239,14 @@ func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.N
 	if err == nil {
 		err = manage.Prepare(ctx)
 	}
+	if test := cfg.Accounts.testAccount(); test != nil && err == nil {
+		err = manage.SetUpTestAccount(ctx, *test)
+	}
 	if err != nil {
 		return "", err
 	}
-	data := collections.New(n, dir, queries, manage).WithCounters(collections.Counting{Requests: requests, ZeroAdds: !cfg.ZeroResets})
+	data := collections.New(n, dir, queries, manage).WithCounters(collections.Counting{Requests: requests, ZeroAdds: !cfg.ZeroResets}).
+		WithLegacyApproval(cfg.Accounts.LegacyApproval)
 	engine, err := cfg.Push.start(n, data, dir, log)
 	if err != nil {
 		return "", err

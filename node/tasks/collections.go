@@ -2,8 +2,10 @@ package tasks
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/trellisdb/trellis/raftfsm/command"
 	"github.com/trellisdb/trellis/storage"
@@ -25,8 +27,8 @@ const (
 func Reindex() Kind { return Kind{Name: entity.TaskReindex, Run: reindex} }
 
 // ClearCollection removes the entities of a collection that were there when the task
-// was recorded, and were last modified before a time. Its progress is in entities
-// looked at.
+// was recorded, and were last modified before a time; with groups also the roles of those
+// groups alone. Its progress is in entities of the collection looked at.
 func ClearCollection() Kind { return Kind{Name: entity.TaskClear, Run: clearCollection} }
 
 func reindex(ctx context.Context, job *Job) (s Step, err error) {
@@ -45,8 +47,8 @@ func reindex(ctx context.Context, job *Job) (s Step, err error) {
 	}
 	var found walked
 	if len(settings.Older) > 0 {
-		found, err = advance(ctx, view, job.Task.App, c.ID, &w, func(e *entity.Entity) bool {
-			return e.Generation < w.Generation && e.Modified >= w.Time
+		found, err = advance(ctx, view, job.Task.App, c.ID, &w, func(e *entity.Entity) (bool, error) {
+			return e.Generation < w.Generation && e.Modified >= w.Time, nil
 		})
 		if err != nil {
 			return Step{}, err
@@ -88,20 +90,65 @@ func clearCollection(ctx context.Context, job *Job) (s Step, err error) {
 	if err != nil || !ok {
 		return Step{Finish: true}, err
 	}
-	found, err := advance(ctx, view, job.Task.App, c.ID, &w, func(e *entity.Entity) bool {
-		return w.Time == 0 || e.Modified < w.Time
-	})
+	meant := func(e *entity.Entity) (bool, error) { return w.Time == 0 || e.Modified < w.Time, nil }
+	before := w.Time
+	if w.Orphans() {
+		before, meant = 0, func(e *entity.Entity) (bool, error) { return orphan(view, job.Task.App, e) }
+	}
+	found, err := advance(ctx, view, job.Task.App, c.ID, &w, meant)
 	if err != nil {
 		return Step{}, err
 	}
 	s = job.Keep()
-	s.Done += found.looked
-	s.Body = entity.AppendWalk(nil, &w)
-	s.Finish = found.end
-	if len(found.seqs) > 0 {
-		s.Effect = command.ClearStep{Collection: w.Collection, Seqs: found.seqs, Before: w.Time}
+	if !w.Orphans() {
+		s.Done += found.looked
 	}
-	return s, nil
+	if len(found.seqs) > 0 {
+		s.Effect = command.ClearStep{Collection: w.Collection, Seqs: found.seqs, Before: before}
+	}
+	if s.Finish = found.end; found.end && w.Collection == groupsName {
+		s.Finish, err = thenOrphans(view, job.Task.App, &w)
+	}
+	s.Body = entity.AppendWalk(nil, &w)
+	return s, err
+}
+
+// Collections whose entities belong together: the roles of a group alone go with it.
+const groupsName, rolesName = "groups", "roles"
+
+// thenOrphans moves a walk that has gone through all groups on to the roles there are now;
+// true if there are none.
+func thenOrphans(view *storage.View, app entity.AppID, w *entity.Walk) (none bool, err error) {
+	roles, ok, err := storage.ReadCollection(view, app, rolesName)
+	if err != nil || !ok {
+		return true, err
+	}
+	*w = entity.Walk{Collection: rolesName, Next: 1, Until: max(roles.NextSeq, 1), Generation: entity.WalkOrphans}
+	return false, nil
+}
+
+// orphan reports whether a role is one of a group alone which is not there any more. No
+// other can be it: a group that is gone gets no roles.
+func orphan(view *storage.View, app entity.AppID, e *entity.Entity) (bool, error) {
+	var role map[string]json.RawMessage
+	var name string
+	if err := json.Unmarshal(e.JSON, &role); err != nil {
+		return false, fault.Wrap(err, fault.Corrupt, "role %s: its JSON", e.ID)
+	}
+	if json.Unmarshal(role["name"], &name) != nil {
+		return false, nil
+	}
+	id, _, scoped := strings.Cut(name, ":")
+	group, isID := entity.ParseID(id)
+	if !scoped || !isID {
+		return false, nil
+	}
+	groups, ok, err := storage.ReadCollectionID(view, app, groupsName)
+	if err != nil || !ok {
+		return false, err
+	}
+	_, there, err := storage.ReadEntityByID(view, app, groups, group)
+	return !there, err
 }
 
 // begin returns where a walk has come to, and the partition. The caller closes the view.
@@ -122,7 +169,7 @@ type walked struct {
 }
 
 // advance looks at the next entities of a collection, from the oldest on, and moves w on.
-func advance(ctx context.Context, view *storage.View, app entity.AppID, c entity.CollectionID, w *entity.Walk, meant func(e *entity.Entity) bool) (found walked, err error) {
+func advance(ctx context.Context, view *storage.View, app entity.AppID, c entity.CollectionID, w *entity.Walk, meant func(e *entity.Entity) (bool, error)) (found walked, err error) {
 	it, err := view.Scan(keys.EntityRange(view.Partition(), app, c))
 	if err != nil {
 		return found, err
@@ -147,7 +194,11 @@ func advance(ctx context.Context, view *storage.View, app entity.AppID, c entity
 		if seq >= w.Until {
 			break
 		}
-		if meant(&e) {
+		mean, err := meant(&e)
+		if err != nil {
+			return found, err
+		}
+		if mean {
 			if size += len(e.JSON); len(found.seqs) > 0 && size > walkBytes {
 				return found, nil
 			}

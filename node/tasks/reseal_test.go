@@ -38,6 +38,7 @@ func TestSecretsAreSealedAnew(t *testing.T) {
 				Rules: command.Rules{Collection: "users", Type: "user"},
 				Items: []command.NewEntity{{ID: id, Created: 1, JSON: []byte(`{}`), Credentials: []command.Credential{
 					{Kind: entity.CredentialPin, Value: pin}, {Kind: entity.CredentialPassword, Value: []byte("$2a$10$hash")},
+					{Kind: entity.CredentialProvider, Value: pin},
 				}}},
 			})
 		}
@@ -55,12 +56,14 @@ func TestSecretsAreSealedAnew(t *testing.T) {
 		v := w.store.State().View(appPartition)
 		for i := range owners {
 			id := ownerOf(i)
-			pin, _, err := storage.ReadCredential(v, someApp, id, entity.CredentialPin)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if plain, stale, err := only.Open(pin.Value, string(id[:])); err != nil || stale || string(plain) != fmt.Sprint("pin", i) {
-				t.Fatalf("owner %d: %q, stale %v, %v", i, plain, stale, err)
+			for _, kind := range []byte{entity.CredentialPin, entity.CredentialProvider} {
+				pin, _, err := storage.ReadCredential(v, someApp, id, kind)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if plain, stale, err := only.Open(pin.Value, string(id[:])); err != nil || stale || string(plain) != fmt.Sprint("pin", i) {
+					t.Fatalf("owner %d, kind %d: %q, stale %v, %v", i, kind, plain, stale, err)
+				}
 			}
 			password, _, err := storage.ReadCredential(v, someApp, id, entity.CredentialPassword)
 			if err != nil || string(password.Value) != "$2a$10$hash" {

@@ -285,6 +285,8 @@ func (SetProtocol) kind() Kind        { return KindSetProtocol }
 // (SetProtocol): a state machine that meets one it does not know ends its node.
 func (k Kind) Protocol() uint32 {
 	switch {
+	case k >= KindReviseEntity:
+		return 4
 	case k >= KindTogether:
 		return 3
 	case k > KindExpireTokens:
@@ -293,14 +295,42 @@ func (k Kind) Protocol() uint32 {
 	return 1
 }
 
-// Protocol is the version that is needed to understand a command: that of its kind,
-// and of its effect if it is a step of a task.
+// Protocol is the version that is needed to understand a command: that of its kind, of
+// the commands in it, and of the kinds of credential that it sets.
 func (c *Command) Protocol() uint32 {
-	needs := c.Kind().Protocol()
-	if step, ok := c.Op.(StepTask); ok && step.Effect != nil {
-		needs = max(needs, step.Effect.kind().Protocol())
+	return protocol(c.Op)
+}
+
+func protocol(op Op) uint32 {
+	needs := op.kind().Protocol()
+	switch op := op.(type) {
+	case StepTask:
+		if op.Effect != nil {
+			needs = max(needs, protocol(op.Effect))
+		}
+	case Together:
+		needs = max(needs, protocol(op.First))
+		for _, then := range op.Then {
+			needs = max(needs, protocol(then))
+		}
+	case SetCredential:
+		needs = max(needs, op.Credential.protocol())
+	case CreateEntities:
+		for i := range op.Items {
+			for j := range op.Items[i].Credentials {
+				needs = max(needs, op.Items[i].Credentials[j].protocol())
+			}
+		}
 	}
 	return needs
+}
+
+// protocol is the version that brought the kind of a credential.
+func (c *Credential) protocol() uint32 {
+	if c.Kind == entity.CredentialProvider || c.Kind == entity.CredentialNotifier {
+		return 4
+	}
+	return 1
 }
 
 // Outcome is what became of a command that was applied. A Fault is an error a

@@ -152,3 +152,31 @@ func DecodeTask(b []byte) (Task, error) {
 	}
 	return t, nil
 }
+
+// Layout of the id of a job that says of how many entities it is: that of NewID as
+// version 8, the last 5 bytes the number.
+const jobCountBytes = 5
+
+// NewJobID returns an id for a task, or several of one job, that says how many entities
+// the job is about; more than 2^40-1 count as that. A task that is done is there no more,
+// and its id is all that can tell. Proposers call it; apply never does.
+func NewJobID(count uint64) ID {
+	id := NewID()
+	id[6] = id[6]&0x0f | 0x80
+	count = min(count, 1<<(8*jobCountBytes)-1)
+	for i := range jobCountBytes {
+		id[len(id)-1-i] = byte(count >> (8 * i))
+	}
+	return id
+}
+
+// JobCount returns the number that NewJobID was given; 0 for an id of another kind.
+func JobCount(id ID) (count uint64) {
+	if id[6]>>4 != 8 {
+		return 0
+	}
+	for _, b := range id[len(id)-jobCountBytes:] {
+		count = count<<8 | uint64(b)
+	}
+	return count
+}

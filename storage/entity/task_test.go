@@ -84,3 +84,25 @@ func FuzzDecodeTask(f *testing.F) {
 		}
 	})
 }
+
+func TestJobID(t *testing.T) {
+	for _, n := range []uint64{0, 1, 255, 256, 1<<40 - 1} {
+		if got := entity.JobCount(entity.NewJobID(n)); got != n {
+			t.Errorf("%d: %d", n, got)
+		}
+	}
+	if got := entity.JobCount(entity.NewJobID(1 << 41)); got != 1<<40-1 {
+		t.Errorf("of too many: %d", got)
+	}
+	seen := map[entity.ID]bool{}
+	for range 10_000 {
+		id := entity.NewJobID(7)
+		if seen[id] {
+			t.Fatalf("%s twice", id)
+		}
+		seen[id] = true
+	}
+	if entity.JobCount(entity.NewID()) != 0 {
+		t.Error("an id of another kind has a count")
+	}
+}

@@ -14,9 +14,16 @@ type Walk struct {
 	Until      Seq   // the first that is not meant: it was added after the task was recorded
 	Time       int64 // ms since the epoch: modified then or later, or to be cleared only if modified before; 0: any
 	// Generation is the plan that all entities are to be indexed by at least, after
-	// TaskReindex.
+	// TaskReindex. For TaskClear it is 0, or WalkOrphans.
 	Generation uint32
 }
+
+// WalkOrphans is the generation of a walk of TaskClear that has come from groups to roles:
+// of them only those are meant whose group is gone.
+const WalkOrphans = 1
+
+// Orphans reports whether a walk of TaskClear is about roles whose group is gone.
+func (w *Walk) Orphans() bool { return w.Generation == WalkOrphans }
 
 const walkVersion = 1
 
