@@ -21,6 +21,9 @@ func (s *search) advice() string {
 	if s.req.Edges != nil {
 		return "name the verb and the type of the connections, or ask without order and conditions"
 	}
+	if s.req.List != nil {
+		return "ask without another order, or for the collection of activities, which has indexes"
+	}
 	if name := s.unfinished(condition); name != "" {
 		return fmt.Sprintf("the index of %q is being built; try again when it is ready", name)
 	}

@@ -37,7 +37,7 @@ func (s *search) direct() {
 		if s.fail(err) || s.fail(s.meter.add(2)) {
 			return
 		}
-		if !ok || seen[e.Seq] {
+		if !ok || seen[e.Seq] || s.req.List != nil && !s.inList(e.Seq) {
 			continue
 		}
 		seen[e.Seq] = true

@@ -1,5 +1,5 @@
-// Package query answers queries over the entities of a collection, or over those
-// that connections lead to.
+// Package query answers queries over the entities of a collection, over those that
+// connections lead to, or over the activities of a list.
 //
 // A query is run on one view, so a page is a picture of one moment. It returns a page
 // and, if at least one more entity matches, a cursor for the next one. The order is

@@ -9,6 +9,7 @@ import (
 	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
+	"github.com/trellisdb/trellis/storage/keys"
 )
 
 // Config is what an engine allows a query.
@@ -49,6 +50,7 @@ func (e *Engine) Run(ctx context.Context, v *storage.View, req *Request) (page *
 	if s.order, err = newOrder(req.Query, req.OldestFirst, req.Edges == nil); err != nil {
 		return nil, err
 	}
+	s.order.listed = req.List != nil
 	if err := s.resume(); err != nil {
 		return nil, err
 	}
@@ -110,7 +112,10 @@ func (s *search) run() {
 		s.direct()
 	case s.req.Edges != nil:
 		s.edges()
-	case s.req.From.ID != 0:
+	case s.req.From.ID == 0:
+	case s.req.List != nil:
+		s.listed()
+	default:
 		s.collection()
 	}
 }
@@ -154,6 +159,10 @@ func (s *search) fingerprint() cursor.Fingerprint {
 			b = binary.BigEndian.AppendUint32(b, uint32(verb))
 		}
 	}
+	if r.List != nil {
+		b = binary.BigEndian.AppendUint32(append(b, r.List.List), uint32(r.List.Owner.Collection))
+		b = binary.BigEndian.AppendUint64(b, uint64(r.List.Owner.Seq))
+	}
 	var text []byte
 	if r.Query != nil {
 		text = []byte(r.Query.String())
@@ -167,12 +176,21 @@ const positionFormat = 1
 // page returns what was found.
 func (s *search) page() (*Page, error) {
 	p := &Page{Rows: s.rows}
-	if s.more {
-		place, err := s.placeOf(&s.rows[len(s.rows)-1])
+	for i := range s.rows {
+		if last := i == len(s.rows)-1; !s.req.Cursors && (!last || !s.more) {
+			continue
+		}
+		place, err := s.placeOf(&s.rows[i])
 		if err != nil {
 			return nil, err
 		}
 		p.Cursor = cursor.Encode(&s.cfg.CursorKey, s.print, place)
+		if s.req.Cursors {
+			s.rows[i].Cursor = p.Cursor
+		}
+	}
+	if !s.more {
+		p.Cursor = ""
 	}
 	err := s.close() // counts the last keys
 	if p.Examined = s.meter.examined; s.req.Explain {
@@ -186,6 +204,9 @@ func (s *search) placeOf(row *Row) ([]byte, error) {
 	seq := row.Eseq
 	if s.req.Edges == nil {
 		seq = row.Entity.Seq
+	}
+	if s.order.plain() && s.order.listed {
+		return keys.AppendListedPlace(nil, row.Published, row.Entity.Seq), nil
 	}
 	if s.order.plain() {
 		return binary.BigEndian.AppendUint64(nil, s.order.rank(seq)), nil

@@ -200,9 +200,10 @@ func naiveDistance(n *ql.Within, p place) int64 {
 
 // candidate is an entity that matches, with what it sorts by.
 type candidate struct {
-	doc  *doc
-	eseq entity.Seq
-	keys []sortable
+	doc       *doc
+	eseq      entity.Seq
+	published int64 // of what is in a list
+	keys      []sortable
 }
 
 // sortable is what an entity sorts by for one key.
@@ -285,7 +286,13 @@ func naiveKey(list []atom, d *doc, property string, desc bool, near *ql.Within) 
 func (w *world) naive(req *Request, plan func(*kind) *entity.IndexPlan) []candidate {
 	q := req.Query
 	var list []candidate
-	if req.Edges == nil {
+	if req.List != nil {
+		for seq, published := range w.lists[*req.List] {
+			if d := w.kinds[req.From.ID].docs[seq]; d != nil {
+				list = append(list, candidate{doc: d, published: published})
+			}
+		}
+	} else if req.Edges == nil {
 		for _, d := range w.kinds[req.From.ID].docs {
 			list = append(list, candidate{doc: d})
 		}
@@ -335,6 +342,11 @@ func naiveOrder(req *Request) func(a, b candidate) int {
 			}
 		}
 		c := cmp.Compare(b.added(), a.added())
+		// All are of one type, so that orders nothing.
+		typed := !slices.ContainsFunc(q.Order, func(k ql.SortKey) bool { return k.Property != "type" })
+		if req.List != nil && typed && (len(q.Order) > 0 || len(q.Near()) == 0) {
+			c = cmp.Or(cmp.Compare(b.published, a.published), c)
+		}
 		if oldest {
 			return -c
 		}

@@ -33,6 +33,7 @@ type order struct {
 	oldest   bool       // what is equal is oldest first, else newest first
 	cut      int        // bytes of a string that count
 	near     *ql.Within // what rows tell their distance from, or nil
+	listed   bool       // of a list of activities: without keys, its place in the list is that of one
 }
 
 // sortKind is what a sort key looks at.
@@ -280,6 +281,9 @@ func (o *order) parse(text []byte) (position, bool) {
 		}
 		p.forms = append(p.forms, rest[:end:end])
 		rest = rest[end:]
+	}
+	if o.listed && o.plain() {
+		return p, len(rest) == keys.ListedPlaceSize
 	}
 	if len(rest) != 8 {
 		return p, false

@@ -5,11 +5,15 @@ import (
 	"github.com/trellisdb/trellis/storage/entity"
 )
 
-// Request is a query over one source: a collection, or the connections of an entity.
+// Request is a query over one source: a collection, the connections of an entity, or a list
+// of activities.
 type Request struct {
 	App   entity.AppID
 	From  Collection // unless Edges is set
 	Edges *Edges
+	// List narrows From, which is then the collection of activities. Without another order,
+	// the newest published come first.
+	List *List
 
 	Query       *ql.Query // nil: everything
 	OldestFirst bool      // the default order reversed; no effect on a query that has another order
@@ -22,6 +26,7 @@ type Request struct {
 	Binding []byte // what else a cursor is bound to: the path
 
 	Explain bool // say how it was answered
+	Cursors bool // each row gets a cursor of its own
 }
 
 // Collection is a collection as a query needs to know it. One whose ID is 0 has no
@@ -31,6 +36,12 @@ type Collection struct {
 	Name  string // folded
 	Type  string // what "type" says of its entities
 	Alias string // property that "direct" finds entities by beside their UUID, folded; empty: name
+}
+
+// List is a list of activities of a user or group.
+type List struct {
+	Owner entity.End
+	List  byte // keys.Outbox or keys.Feed
 }
 
 // Edges are the connections of an entity.
@@ -58,6 +69,8 @@ type Row struct {
 	Entity     entity.Entity
 	Distance   int64      // millimetres from the point of the first within that is not negated; NoDistance
 	Eseq       entity.Seq // of the edge that led to it, or 0
+	Published  int64      // of an activity in a list that is in the order of the list, ms since the epoch
+	Cursor     string     // for what follows this row, if it was asked for
 }
 
 // NoDistance is the distance of what has no place, or was not asked for one.

@@ -30,6 +30,7 @@ type world struct {
 	kinds  map[entity.CollectionID]*kind
 	eseq   entity.Seq
 	links  []link
+	lists  map[List]map[entity.Seq]int64 // when what is in them was published
 }
 
 // kind is a collection of the world.
@@ -256,6 +257,30 @@ func (w *world) connect(b *storage.Batch, near entity.End, verb entity.VerbID, f
 	b.Set(keys.AppendEdge(nil, testPartition, testApp, keys.Outbound, near, verb, w.eseq, far), nil)
 	b.Set(keys.AppendEdge(nil, testPartition, testApp, keys.Inbound, far, verb, w.eseq, near), nil)
 	b.Set(keys.AppendConnected(nil, testPartition, testApp, near, verb, far), keys.AppendSeq(nil, w.eseq))
+}
+
+// list puts an entity into a list, or takes it out.
+func (w *world) list(b *storage.Batch, at List, seq entity.Seq, published int64, in bool) {
+	if w.lists == nil {
+		w.lists = map[List]map[entity.Seq]int64{}
+	}
+	if w.lists[at] == nil {
+		w.lists[at] = map[entity.Seq]int64{}
+	}
+	if was, is := w.lists[at][seq]; is {
+		published = was
+	}
+	key := keys.AppendListed(nil, testPartition, testApp, at.Owner, at.List, published, seq)
+	back := keys.AppendListedIn(nil, testPartition, testApp, seq, at.Owner, at.List)
+	if !in {
+		delete(w.lists[at], seq)
+		b.Delete(key)
+		b.Delete(back)
+		return
+	}
+	w.lists[at][seq] = published
+	b.Set(key, nil)
+	b.Set(back, keys.AppendPublished(nil, published))
 }
 
 func (w *world) collection(c entity.CollectionID) (Collection, bool) {

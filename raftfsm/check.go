@@ -27,6 +27,7 @@ type Report struct {
 	Collections  uint64
 	Entities     uint64
 	Edges        uint64
+	Listed       uint64 // activities in lists
 	Tasks        uint64
 	Found        uint64    // number of problems
 	Problems     []Problem // the first of them
@@ -46,9 +47,10 @@ func (p Problem) String() string { return fmt.Sprintf("key %x: %s", p.Key, p.Wha
 // bitmaps count what is there, credentials have owners, the buckets of a counter come to
 // the same in every resolution, the registry's links and
 // routes lead to records and back, edges are listed at both ends, counted and marked,
-// and end where entities are or a task removes them, open deliveries have their place and
-// are counted, and every task has its place in the queue and no other. An error says that reading was not possible; what is wrong
-// with what was read is in the report.
+// and end where entities are or a task removes them, so do lists of activities, which
+// say the same of an activity as is said with it, open deliveries have their place and
+// are counted, and every task has its place in the queue and no other. An error says that
+// reading was not possible; what is wrong with what was read is in the report.
 func Check(ctx context.Context, v *storage.View) (Report, error) {
 	c := checker{
 		view: v, collections: make(map[collectionKey]*census), seed: maphash.MakeSeed(), gone: make(map[appEnd]struct{}),
@@ -98,6 +100,7 @@ type checker struct {
 	run         edgeRun
 	nextEdge    entity.Seq // of the application of the last key
 	counted     counted
+	lists       lists
 	key, value  []byte
 	seed        maphash.Seed
 }
@@ -170,6 +173,9 @@ func (c *checker) visit(k, v []byte) error {
 		if err := c.edgeCounter(); err != nil {
 			return err
 		}
+		if err := c.listsOf(app); err != nil {
+			return err
+		}
 	}
 	switch k[8] {
 	case keys.KindEntity:
@@ -215,6 +221,10 @@ func (c *checker) visit(k, v []byte) error {
 		return c.sum(k, v)
 	case keys.KindCounterName:
 		return c.counterName(k, v)
+	case keys.KindListed:
+		return c.listed(k, v)
+	case keys.KindListedIn:
+		return c.listedIn(k, v)
 	case keys.KindEdges:
 		if c.isEdgeCounter(k) {
 			return nil

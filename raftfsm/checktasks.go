@@ -42,13 +42,27 @@ func (c *checker) task(k, v []byte, id entity.ID) error {
 		return nil
 	}
 	c.report.Tasks++
-	if t.Kind == entity.TaskDropEdges {
-		c.dropping(k, &t)
-	}
+	c.body(k, &t)
 	c.key = keys.AppendQueued(c.key[:0], c.view.Partition(), keys.QueuedOf(&t))
 	_, ok, err := c.get(c.key)
 	if err == nil && !ok {
 		c.problem(c.key, "missing: task %s has this place in the queue", id)
 	}
 	return err
+}
+
+// body checks what a task is about, and notes which entities it removes the rest of.
+func (c *checker) body(k []byte, t *entity.Task) {
+	var err error
+	switch t.Kind {
+	case entity.TaskDropEdges:
+		c.dropping(k, t)
+	case entity.TaskFanOut:
+		_, err = entity.DecodeFanOut(t.Body)
+	case entity.TaskFollow:
+		_, err = entity.DecodeOutbox(t.Body)
+	}
+	if err != nil {
+		c.problem(k, "task %s: %v", t.ID, err)
+	}
 }

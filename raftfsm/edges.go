@@ -129,7 +129,11 @@ func (m *Machine) connect(cmd *command.Command, op *command.Connect) (result, er
 		m.enrollVerb(cmd.App, verb)
 	}
 	e := edge{source: source.end(), verb: verb.id, target: target.end()}
-	if err := m.putEdge(cmd.App, &e, verb.name, op.Keep); err != nil {
+	fresh, err := m.putEdge(cmd.App, &e, verb.name, op.Keep)
+	if err == nil && fresh && follows(&source, &target, verb.name) {
+		err = m.followed(cmd, &e)
+	}
+	if err != nil {
 		return result{}, err
 	}
 	shown := &res.Entities[0]
@@ -330,25 +334,25 @@ func (m *Machine) forgetVerbs(app entity.AppID) {
 }
 
 // putEdge makes e the newest edge of its verb, whether or not it exists; or leaves
-// it alone if it does and keep says so.
-func (m *Machine) putEdge(app entity.AppID, e *edge, verb string, keep bool) error {
+// it alone if it does and keep says so. It reports whether there was none.
+func (m *Machine) putEdge(app entity.AppID, e *edge, verb string, keep bool) (fresh bool, err error) {
 	old, exists, err := storage.Connected(m.batch, app, e.source, e.verb, e.target)
 	if err != nil || exists && keep {
-		return err
+		return false, err
 	}
 	if e.eseq, err = m.nextEdge(app); err != nil {
-		return err
+		return false, err
 	}
 	if exists {
 		was := *e
 		was.eseq = old
-		m.unlist(app, &was)
+		m.unlistEdge(app, &was)
 	} else {
 		if _, err := m.count(app, e.source, keys.Outbound, e.verb, verb, 1); err != nil {
-			return err
+			return false, err
 		}
 		if _, err := m.count(app, e.target, keys.Inbound, e.verb, verb, 1); err != nil {
-			return err
+			return false, err
 		}
 	}
 	p := m.cfg.Partition
@@ -359,11 +363,11 @@ func (m *Machine) putEdge(app entity.AppID, e *edge, verb string, keep bool) err
 	m.key = keys.AppendConnected(m.key[:0], p, app, e.source, e.verb, e.target)
 	m.value = keys.AppendSeq(m.value[:0], e.eseq)
 	m.batch.Set(m.key, m.value)
-	return nil
+	return !exists, nil
 }
 
-// unlist removes the keys that list an edge at its ends.
-func (m *Machine) unlist(app entity.AppID, e *edge) {
+// unlistEdge removes the keys that list an edge at its ends.
+func (m *Machine) unlistEdge(app entity.AppID, e *edge) {
 	m.key = keys.AppendEdge(m.key[:0], m.cfg.Partition, app, keys.Outbound, e.source, e.verb, e.eseq, e.target)
 	m.batch.Delete(m.key)
 	m.key = keys.AppendEdge(m.key[:0], m.cfg.Partition, app, keys.Inbound, e.target, e.verb, e.eseq, e.source)
@@ -373,7 +377,7 @@ func (m *Machine) unlist(app entity.AppID, e *edge) {
 // dropEdge removes an edge that exists, and returns how many bytes of entities were
 // written for it.
 func (m *Machine) dropEdge(app entity.AppID, e *edge) (written int, err error) {
-	m.unlist(app, e)
+	m.unlistEdge(app, e)
 	m.key = keys.AppendConnected(m.key[:0], m.cfg.Partition, app, e.source, e.verb, e.target)
 	m.batch.Delete(m.key)
 	out, err := m.uncount(app, e.source, keys.Outbound, e.verb)
@@ -450,6 +454,18 @@ func (m *Machine) markEnd(app entity.AppID, end entity.End, direction byte, has 
 
 // nextEdge takes a number for an edge of an application.
 func (m *Machine) nextEdge(app entity.AppID) (entity.Seq, error) {
+	next, err := m.edgeNumber(app)
+	if err != nil {
+		return 0, err
+	}
+	m.value = keys.AppendSeq(m.value[:0], next+1)
+	m.batch.Set(m.key, m.value)
+	return next, nil
+}
+
+// edgeNumber returns the number that the next edge of an application gets, and leaves its
+// key in m.key.
+func (m *Machine) edgeNumber(app entity.AppID) (entity.Seq, error) {
 	m.key = keys.AppendEdges(m.key[:0], m.cfg.Partition, app)
 	raw, ok, err := m.get(m.key)
 	if err != nil {
@@ -461,31 +477,38 @@ func (m *Machine) nextEdge(app entity.AppID) (entity.Seq, error) {
 			return 0, fault.New(fault.Corrupt, "counter of edges of application %d", app)
 		}
 	}
-	m.value = keys.AppendSeq(m.value[:0], next+1)
-	m.batch.Set(m.key, m.value)
 	return next, nil
 }
 
-// sever removes the edges of entities that a command has deleted: as many as it may,
-// and the rest in a task.
+// severed reports whether an entity that is deleted may have something for sever to
+// remove.
+func (c *collection) severed(e *entity.Entity) bool { return e.HasOut || e.HasIn || c.lists() }
+
+// sever removes the edges of entities that a command has deleted, and the entries of lists
+// that they have or are in: as many as it may, and the rest in a task.
 func (m *Machine) sever(cmd *command.Command, ends []entity.End) error {
 	left, err := m.dropEnds(cmd.App, ends, maxDropped)
 	if err != nil || len(left) == 0 {
 		return err
 	}
 	m.recordTask(nil, &entity.Task{
-		ID: severID(cmd.App, left[0]), Kind: entity.TaskDropEdges, App: cmd.App, Priority: entity.Normal, State: entity.TaskReady,
+		ID: endID(entity.TaskDropEdges, cmd.App, left[0], 0), Kind: entity.TaskDropEdges, App: cmd.App, Priority: entity.Normal, State: entity.TaskReady,
 		Created: cmd.Time, Body: command.AppendEnds(nil, left),
 	})
 	return nil
 }
 
-// severID is the id of the task that removes the edges of an end, which is deleted
-// but once. It is a hash, so that no entity whose UUID a client chose has it.
-func severID(app entity.AppID, end entity.End) entity.ID {
-	b := binary.BigEndian.AppendUint32([]byte(entity.TaskDropEdges), uint32(app))
+// endID is the id of the task of a kind that is about an end, and about one of its edges
+// if that is not 0: there is but one such task ever. An end is deleted but once. It is a
+// hash, so that no entity whose UUID a client chose has it.
+func endID(kind string, app entity.AppID, end entity.End, eseq entity.Seq) entity.ID {
+	b := binary.BigEndian.AppendUint32([]byte(kind), uint32(app))
 	b = binary.BigEndian.AppendUint32(b, uint32(end.Collection))
-	sum := sha256.Sum256(binary.BigEndian.AppendUint64(b, uint64(end.Seq)))
+	b = binary.BigEndian.AppendUint64(b, uint64(end.Seq))
+	if eseq != 0 {
+		b = binary.BigEndian.AppendUint64(b, uint64(eseq))
+	}
+	sum := sha256.Sum256(b)
 	id := entity.ID(sum[:16])
 	id[6], id[8] = id[6]&0x0f|0x80, id[8]&0x3f|0x80 // version 8: of one's own making
 	return id
@@ -508,8 +531,8 @@ func (m *Machine) dropEdges(cmd *command.Command, op *command.DropEdges) (result
 	return result{}, err
 }
 
-// dropEnds removes edges of entities that are gone, so many at most, and returns the
-// ends that have others.
+// dropEnds removes edges of entities that are gone, and entries of lists, so many at most,
+// and returns the ends that have others.
 func (m *Machine) dropEnds(app entity.AppID, ends []entity.End, most int) (left []entity.End, err error) {
 	room := dropRoom{edges: most, bytes: maxDroppedBytes}
 	for i, end := range ends {
@@ -522,11 +545,18 @@ func (m *Machine) dropEnds(app entity.AppID, ends []entity.End, most int) (left 
 				return ends[i:], nil
 			}
 		}
+		done, err := m.dropListing(app, end, &room)
+		if err != nil {
+			return nil, err
+		}
+		if !done {
+			return ends[i:], nil
+		}
 	}
 	return nil, nil
 }
 
-// dropRoom is how much a command may still do.
+// dropRoom is how much a command may still do. An entry of a list counts as an edge.
 type dropRoom struct{ edges, bytes int }
 
 // dropSide removes the edges of an end in a direction, and reports whether none is

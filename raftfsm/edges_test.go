@@ -346,7 +346,7 @@ func TestManyEdgesGoInSteps(t *testing.T) {
 	hub := endOf(t, f.view(), 0)
 	before := f.view()
 	f.must(command.DeleteEntity{Collection: "things", Target: command.Target{ID: thingID(0)}})
-	id := severID(16, hub)
+	id := endID(entity.TaskDropEdges, 16, hub, 0)
 	task, ok, err := storage.ReadTask(f.view(), id)
 	if err != nil || !ok || task.Kind != entity.TaskDropEdges || task.App != 16 {
 		t.Fatalf("task: %+v, %v, %v", task, ok, err)

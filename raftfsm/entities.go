@@ -453,7 +453,7 @@ func (m *Machine) deleteEntity(cmd *command.Command, op *command.DeleteEntity) (
 	if err := m.removeHeld(c, e.ID); err != nil {
 		return result{}, err
 	}
-	if e.HasOut || e.HasIn {
+	if c.severed(&e) {
 		if err := m.sever(cmd, []entity.End{{Collection: c.ID, Seq: e.Seq}}); err != nil {
 			return result{}, err
 		}

@@ -372,6 +372,12 @@ func (m *Machine) dispatch(cmd *command.Command) (result, error) {
 		return m.createEvents(cmd, &op)
 	case command.CountEvent:
 		return m.countEvent(cmd, &op)
+	case command.Post:
+		return m.post(cmd, &op)
+	case command.Deliver:
+		return m.deliver(cmd, &op)
+	case command.Unlist:
+		return m.unlist(cmd, &op)
 	case command.ReviseEntity:
 		return m.reviseEntity(cmd, &op)
 	case command.ScheduleTask:
@@ -404,7 +410,7 @@ func (m *Machine) belongs(cmd *command.Command) error {
 			return nil // the partition's own
 		}
 	case command.Connect, command.Disconnect, command.DropEdges, command.DeleteEntities, command.UpdateEntities,
-		command.QueueDeliveries, command.SettleDeliveries, command.ClearDeliveries:
+		command.Post, command.Deliver, command.Unlist, command.QueueDeliveries, command.SettleDeliveries, command.ClearDeliveries:
 		if cmd.App == entity.Management {
 			return refuse(fault.ForbiddenOperation, "the management application has no connections, and its entities are changed one by one")
 		}

@@ -42,7 +42,7 @@ func (m *Machine) deleteEntities(cmd *command.Command, op *command.DeleteEntitie
 			if err := m.removeHeld(c, e.ID); err != nil {
 				return result{}, err
 			}
-			if e.HasOut || e.HasIn {
+			if c.severed(&e) {
 				connected = append(connected, entity.End{Collection: c.ID, Seq: e.Seq})
 			}
 			res.Entities = append(res.Entities, e)

@@ -66,6 +66,8 @@ func (m *Machine) brought(op command.Op, id entity.ID, created bool, now []byte)
 		}
 	case command.CreateEvents:
 		return m.brought(op.Create, id, created, now)
+	case command.Post:
+		return m.brought(op.Create, id, created, now)
 	case command.CountEvent:
 		if created && op.Create != nil {
 			return op.Create.JSON, nil

@@ -304,7 +304,7 @@ func (m *Machine) clearStep(cmd *command.Command, op *command.ClearStep) (result
 			return nil
 		}
 		m.touch(cmd.App, c.name)
-		if e.HasOut || e.HasIn {
+		if c.severed(e) {
 			connected = append(connected, entity.End{Collection: c.ID, Seq: e.Seq})
 		}
 		if err := m.remove(c, e); err != nil {

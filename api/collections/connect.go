@@ -15,7 +15,7 @@ import (
 // does. What it returns runs after the view is closed.
 func (c *call) changeConnections(v *storage.View, owners []owner, r *relation) (func() (*wire.Reply, error), error) {
 	switch {
-	case r.fixed, r.verb == "", r.sub == nil && r.below != r.verb, r.indexes:
+	case r.indexes, r.fixed, r.list == 0 && r.verb == "", r.sub == nil && r.list == 0 && r.below != r.verb:
 		return nil, fault.New(fault.UnsupportedAction, "connections are made and removed from their source, by a verb")
 	case len(owners) == 0:
 		return nil, notFound()
@@ -24,6 +24,8 @@ func (c *call) changeConnections(v *storage.View, owners []owner, r *relation) (
 	}
 	o := &owners[0]
 	switch {
+	case r.list != 0:
+		return c.changeList(v, o, r)
 	case r.sub != nil:
 		return c.changeMembers(v, o, r)
 	case c.req.Method() == "POST" && r.target != nil:

@@ -31,7 +31,11 @@ func (c *call) connections(every bool, own []param, rest []string) (*wire.Reply,
 			return err
 		}
 		for i := range steps[:len(steps)-1] {
+			steps[i+1].within(owners, &steps[i])
 			if owners, err = c.follow(v, owners, &steps[i]); err != nil {
+				return err
+			}
+			if err := c.mayList(v, owners, &steps[i+1]); err != nil {
 				return err
 			}
 		}
@@ -209,8 +213,11 @@ func (c *call) verbsOf(v *storage.View, o *owner, r *relation) ([]entity.VerbID,
 	return ids, nil
 }
 
-// runEdges runs a query over the connections of an owner.
+// runEdges runs a query over the connections of an owner, or over a list of his.
 func (c *call) runEdges(v *storage.View, o *owner, r *relation, ask *query.Request) (*query.Page, error) {
+	if r.list != 0 {
+		return c.runList(v, o, r, ask)
+	}
 	verbs, err := c.verbsOf(v, o, r)
 	if err != nil {
 		return nil, err
@@ -252,7 +259,7 @@ func (c *call) showConnections(v *storage.View, owners []owner, r *relation) (*w
 		return nil, notOffered("parameter tree")
 	}
 	absent := connectionsLimit
-	if r.sub != nil {
+	if r.sub != nil || r.list != 0 {
 		absent = defaultLimit
 	}
 	ask, err := c.ask(p, absent)
@@ -307,9 +314,16 @@ func (c *call) showPage(v *storage.View, o *owner, r *relation, ask *query.Reque
 	return nil
 }
 
-// eseqOf returns the number of the newest edge between an owner and an entity; 0 if
-// there is none.
+// eseqOf returns the number of the newest edge between an owner and an entity, or that of
+// an activity in a list of his; 0 if there is none.
 func (c *call) eseqOf(v *storage.View, o *owner, r *relation, row *query.Row) (newest entity.Seq, err error) {
+	if r.list != 0 {
+		_, listed, err := storage.Listed(v, c.req.App.Number, row.Entity.Seq, o.end, r.list)
+		if err != nil || !listed {
+			return 0, err
+		}
+		return row.Entity.Seq, nil
+	}
 	verbs, err := c.verbsOf(v, o, r)
 	if err != nil {
 		return 0, err

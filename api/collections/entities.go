@@ -238,6 +238,30 @@ type skipped struct {
 // createMany creates the elements of an array one by one, in one step: those
 // that fail are left out and reported.
 func (c *call) createMany(text []byte) (*wire.Reply, error) {
+	b, err := c.batchOf(text)
+	if err != nil {
+		return nil, err
+	}
+	out, err := c.createItems(&b.op)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := c.reply(out.Entities)
+	if err == nil {
+		b.report(&out, reply)
+	}
+	return reply, err
+}
+
+// batch is an array of entities that are to be created.
+type batch struct {
+	op     command.CreateEntities
+	errs   []*skipped // by index in the array
+	places []int      // index of each item in the array
+}
+
+// batchOf makes a batch of an array, without the elements that can be none of its items.
+func (c *call) batchOf(text []byte) (*batch, error) {
 	var elements [][]byte
 	err := eachElement(text, func(value []byte) error {
 		switch {
@@ -252,42 +276,34 @@ func (c *call) createMany(text []byte) (*wire.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	op := command.CreateEntities{Rules: c.typ.Rules(), Partial: true}
-	errs := make([]*skipped, len(elements)) // by index in the request
-	places := make([]int, 0, len(elements)) // index of each item in the request
+	b := &batch{
+		op: command.CreateEntities{Rules: c.typ.Rules(), Partial: true}, errs: make([]*skipped, len(elements)), places: make([]int, 0, len(elements)),
+	}
 	for i, element := range elements {
-		id, created := newID()
-		doc, err := normalize(c.typ, element, forCreate, created)
-		var item command.NewEntity
-		if err == nil {
-			item, err = c.newEntity(doc, id)
-		}
+		item, err := c.itemOf(element)
 		var f *fault.Error
 		switch {
 		case errors.As(err, &f) && wire.Status(f.Code) < 500:
-			errs[i] = &skipped{i, string(f.Code), f.Message}
+			b.errs[i] = &skipped{i, string(f.Code), f.Message}
 		case err != nil:
 			return nil, err
 		default:
-			op.Items, places = append(op.Items, item), append(places, i)
+			b.op.Items, b.places = append(b.op.Items, item), append(b.places, i)
 		}
 	}
-	out, err := c.createItems(&op)
-	if err != nil {
-		return nil, err
-	}
+	return b, nil
+}
+
+// report says in a reply which elements were left out.
+func (b *batch) report(out *command.Outcome, reply *wire.Reply) {
 	for _, e := range out.Errors {
-		if e.Index >= 0 && e.Index < len(places) {
-			i := places[e.Index]
-			errs[i] = &skipped{i, string(e.Code), e.Message}
+		if e.Index >= 0 && e.Index < len(b.places) {
+			i := b.places[e.Index]
+			b.errs[i] = &skipped{i, string(e.Code), e.Message}
 		}
-	}
-	reply, err := c.reply(out.Entities)
-	if err != nil {
-		return nil, err
 	}
 	var shown []*skipped
-	for _, s := range errs {
+	for _, s := range b.errs {
 		if s != nil {
 			shown = append(shown, s)
 		}
@@ -295,7 +311,16 @@ func (c *call) createMany(text []byte) (*wire.Reply, error) {
 	if len(shown) > 0 {
 		reply.Field("errors", shown)
 	}
-	return reply, nil
+}
+
+// itemOf makes an entity of a body.
+func (c *call) itemOf(text []byte) (command.NewEntity, error) {
+	id, created := newID()
+	doc, err := normalize(c.typ, text, forCreate, created)
+	if err != nil {
+		return command.NewEntity{}, err
+	}
+	return c.newEntity(doc, id)
 }
 
 // createItems proposes the items of a batch in one step; users who need mails to sign in
@@ -353,6 +378,12 @@ func (c *call) newEntity(doc *document, id entity.ID) (command.NewEntity, error)
 		err = newRole(doc, c.group)
 	case "devices":
 		err = c.checkTokens(doc)
+	case "activities":
+		created, ok := id.Time()
+		if !ok {
+			created = c.now()
+		}
+		err = c.newActivity(doc, created)
 	}
 	if err != nil {
 		return item, err
@@ -416,6 +447,8 @@ func (c *call) changed(doc *document) error {
 		return changedRole(doc)
 	case "devices":
 		return c.checkTokens(doc)
+	case "activities":
+		return changedActivity(doc)
 	}
 	return nil
 }

@@ -123,7 +123,8 @@ type call struct {
 
 	tokens *[]came // that the request gives devices, if one device has a token only
 
-	group entity.ID // whose roles are created, if they are those of a group
+	group entity.ID      // whose roles are created, if they are those of a group
+	actor *entity.Entity // the user who posts activities; nil: nobody does
 
 	registration registration // see registers
 }

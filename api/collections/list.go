@@ -38,6 +38,11 @@ func (c *call) list(p *params) (*wire.Reply, error) {
 				ask.Start = e.Seq
 			}
 		}
+		if isActivities(c.typ) {
+			if err := c.byPublished(v, &ask); err != nil {
+				return err
+			}
+		}
 		page, err := c.engine.Run(c.req.Context(), v, &ask)
 		if err != nil {
 			return err
@@ -175,6 +180,9 @@ func (s *show) row(row *query.Row) error {
 	if s.near && row.Distance != query.NoDistance {
 		metres := float64(row.Distance) / 1000
 		d.Distance, detailed = &metres, true
+	}
+	if row.Cursor != "" {
+		d.Cursor, detailed = row.Cursor, true
 	}
 	if s.project != nil {
 		d.Properties, detailed = s.project.reduce(&row.Entity, shape.Type), true

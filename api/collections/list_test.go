@@ -219,8 +219,8 @@ func TestNotOffered(t *testing.T) {
 	r.ok("POST", "/users", `{"username":"ana"}`)
 	for _, request := range []string{
 		"GET /items/milk/likes?tree=true",
-		"POST /activities", "POST /assets", "GET /folders", "GET /queues/q",
-		"GET /users/ana/feed", "GET /export", "GET /apm", "GET /users/ana/activities",
+		"POST /assets", "GET /folders", "GET /queues/q",
+		"GET /users/ana/file", "GET /export", "GET /apm",
 	} {
 		method, path, _ := strings.Cut(request, " ")
 		body := ""

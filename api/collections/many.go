@@ -13,7 +13,10 @@ import (
 // view, whatever the client says of reads.
 func (c *call) selectMany(ask *query.Request) (page *query.Page, err error) {
 	err = c.upToDate(c.req, func(v *storage.View) error {
-		if ask.From, err = c.source(v, c.typ); err == nil {
+		if ask.From, err = c.source(v, c.typ); err == nil && isActivities(c.typ) {
+			err = c.byPublished(v, ask)
+		}
+		if err == nil {
 			page, err = c.engine.Run(c.req.Context(), v, ask)
 		}
 		return err

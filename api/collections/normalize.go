@@ -42,7 +42,7 @@ type document struct {
 	properties []property
 	byKey      map[string]int // folded key → place, once there are many
 	named      bool           // the body had a member, if only an ignored one
-	system     []property     // created and modified, as sent
+	system     []property     // uuid, created and modified, as sent
 	secrets    []property     // credentials of a user, as sent
 }
 
@@ -63,6 +63,9 @@ func normalize(t *schema.Type, text []byte, p purpose, now int64) (*document, er
 		switch {
 		case keys.SameFold(m.key, "created"), keys.SameFold(m.key, "modified"):
 			d.system = append(d.system, property{key: keys.Fold(m.key), value: m.value})
+			return nil
+		case keys.SameFold(m.key, "uuid"):
+			d.system = append(d.system, property{key: "uuid", value: m.value})
 			return nil
 		case schema.Dropped(m.key), p == forUpdate && schema.DroppedOnUpdate(m.key):
 			return nil

@@ -260,7 +260,7 @@ func (c *call) notifiersOf(p picked) (reply *wire.Reply, err error) {
 		if err != nil {
 			return err
 		}
-		reply, err = c.listed(v, "notifiers", c.path+"/"+e.ID.String()+"/notifiers", anyOf("uuid", ids), len(ids) == 0)
+		reply, err = c.listWhere(v, "notifiers", c.path+"/"+e.ID.String()+"/notifiers", anyOf("uuid", ids), len(ids) == 0)
 		return err
 	})
 	return reply, err
@@ -281,9 +281,9 @@ func anyOf(property string, ids []entity.ID) ql.Node {
 	return &ql.Or{List: list}
 }
 
-// listed answers GET of the entities of a type that satisfy a condition beside what the
+// listWhere answers GET of the entities of a type that satisfy a condition beside what the
 // request asks for, under a path of their own; none says that none can.
-func (c *call) listed(v *storage.View, name, path string, cond ql.Node, none bool) (*wire.Reply, error) {
+func (c *call) listWhere(v *storage.View, name, path string, cond ql.Node, none bool) (*wire.Reply, error) {
 	typ, err := c.types.of(name)
 	if err != nil {
 		return nil, err

@@ -72,7 +72,7 @@ func (c *call) receiptsOf(p picked, property string) (reply *wire.Reply, err err
 		if err != nil {
 			return err
 		}
-		reply, err = c.listed(v, "receipts", path+"/receipts", anyOf(property, ids), !all && len(ids) == 0)
+		reply, err = c.listWhere(v, "receipts", path+"/receipts", anyOf(property, ids), !all && len(ids) == 0)
 		return err
 	})
 	return reply, err
@@ -106,7 +106,7 @@ func (c *call) notificationsOfReceipts(p picked) (reply *wire.Reply, err error) 
 				}
 			}
 		}
-		reply, err = c.listed(v, "notifications", path+"/notifications", anyOf("uuid", named), len(named) == 0)
+		reply, err = c.listWhere(v, "notifications", path+"/notifications", anyOf("uuid", named), len(named) == 0)
 		return err
 	})
 	return reply, err
@@ -193,7 +193,7 @@ func (c *call) notificationsOf() (reply *wire.Reply, done bool, err error) {
 				cond = flatten(cond)
 			}
 		}
-		reply, err = c.listed(v, "notifications", path+"/notifications", cond, !all && len(ids) == 0)
+		reply, err = c.listWhere(v, "notifications", path+"/notifications", cond, !all && len(ids) == 0)
 		return err
 	})
 	return reply, true, err

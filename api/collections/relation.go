@@ -35,6 +35,8 @@ type relation struct {
 	fixed     bool // followers: what it shows cannot be changed through it
 
 	sub        *membership // it is a sub-collection, not a connection
+	list       byte        // it is a list of activities: keys.Outbox or keys.Feed
+	group      *owner      // of an outbox: the group inside which the path names its user; nil: none
 	dictionary string      // it is one of the dictionaries of its source
 	word       string      // what follows the name of a dictionary; empty: nothing does
 
@@ -48,8 +50,7 @@ type relation struct {
 // unserved are sub-collections of the default types, which are no connections and not
 // served by this version (spec collections-and-entities section 10).
 var unserved = map[string][]string{
-	"users":         {"activities", "feed", "file"},
-	"groups":        {"activities", "feed"},
+	"users":         {"file"},
 	"devices":       {"receipts"},
 	"notifications": {"receipts", "queue"},
 }
@@ -173,6 +174,10 @@ func (c *call) declared(v *storage.View, r *relation, source *schema.Type, word 
 		return false, nil, fault.New(fault.UnsupportedAction, "%s is asked for directly after a user", word)
 	case contains(unserved[source.Collection], collection), contains(unserved[source.Collection], word):
 		return false, nil, notOffered(source.Collection + " " + word)
+	}
+	if list := listOf(source.Collection, word); list != 0 {
+		rest, err = c.listed(r, list, segments)
+		return true, rest, err
 	}
 	if r.sub = membershipOf(source.Collection, collection); r.sub == nil {
 		return false, nil, nil

@@ -82,9 +82,12 @@ var defaults = map[string]*Type{
 		Collection: "events", Name: "event", Default: true, Offered: true, Aliases: nothing, Required: []string{"timestamp"},
 		declared: []declaration{{"timestamp", Integer}, {"category", String}, {"message", String}},
 	},
-	"activities": {Collection: "activities", Name: "activity", Default: true, Aliases: nothing, Required: []string{"actor", "verb"}},
-	"assets":     {Collection: "assets", Name: "asset", Default: true, Aliases: byPath, Unique: byPath, Required: []string{"owner", "path"}},
-	"folders":    {Collection: "folders", Name: "folder", Default: true, Aliases: byPath, Unique: byPath, Required: []string{"owner", "path"}},
+	"activities": {
+		Collection: "activities", Name: "activity", Default: true, Offered: true, Aliases: nothing, Required: []string{"actor", "verb"},
+		declared: []declaration{{"verb", String}, {"published", Integer}, {"content", String}, {"title", String}, {"category", String}},
+	},
+	"assets":  {Collection: "assets", Name: "asset", Default: true, Aliases: byPath, Unique: byPath, Required: []string{"owner", "path"}},
+	"folders": {Collection: "folders", Name: "folder", Default: true, Aliases: byPath, Unique: byPath, Required: []string{"owner", "path"}},
 	"notifications": {
 		Collection: "notifications", Name: "notification", Default: true, Offered: true, Aliases: nothing,
 		declared: []declaration{{"state", String}, {"debug", Boolean}, {"saveReceipts", Boolean}, {"useGraph", Boolean}, {"pathQuery", Undeclared}},

@@ -22,7 +22,7 @@ func TestOf(t *testing.T) {
 		{"s", "s", "s", "name", "", true},
 		{"group", "groups", "group", "path", "path", true},
 		{"role", "roles", "role", "name", "name", true},
-		{"activity", "activities", "activity", "", "actor verb", false},
+		{"activity", "activities", "activity", "", "actor verb", true},
 		{"event", "events", "event", "", "timestamp", true},
 		{"asset", "assets", "asset", "path", "owner path", false},
 		{"folder", "folders", "folder", "path", "owner path", false},

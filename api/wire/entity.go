@@ -25,6 +25,7 @@ type Details struct {
 	Out, In []string // verbs of its connections, for metadata.connections and metadata.connecting
 	// Distance is how far it is from the point of the query, in metres; nil: not asked.
 	Distance *float64
+	Cursor   string // for what follows it in a list; empty: not said
 	// Properties are shown in place of its own and of created and modified, if not nil:
 	// a compact JSON object.
 	Properties []byte
@@ -92,6 +93,9 @@ func AppendEntity(dst []byte, e *entity.Entity, s *Shape, d *Details) []byte {
 		dst = s.appendVerbs(dst, `,"connecting":{`, "connecting/", e.ID, d.In)
 		if d.Distance != nil {
 			dst = strconv.AppendFloat(append(dst, `,"distance":`...), *d.Distance, 'f', -1, 64)
+		}
+		if d.Cursor != "" {
+			dst = AppendString(append(dst, `,"cursor":`...), d.Cursor)
 		}
 	}
 	return append(dst, '}', '}')

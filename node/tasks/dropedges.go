@@ -14,8 +14,8 @@ import (
 // dropLimit is how many edges a step removes.
 const dropLimit = 500
 
-// DropEdges removes the edges of deleted entities that had more of them than one
-// command may remove. Whoever deletes such an entity records the task; its body names
+// DropEdges removes the edges of deleted entities, and the entries of lists of activities
+// that they had or were in, of which there were more than one command may remove. Whoever deletes such an entity records the task; its body names
 // the entities.
 func DropEdges() Kind { return Kind{Name: entity.TaskDropEdges, Run: dropEdges} }
 
@@ -41,22 +41,42 @@ func dropEdges(_ context.Context, job *Job) (Step, error) {
 	return step, nil
 }
 
-// connected returns the ends from the first on that has edges.
+// connected returns the ends from the first on that has edges, or has to do with lists of
+// activities.
 func connected(v *storage.View, app entity.AppID, ends []entity.End) ([]entity.End, error) {
 	for ; len(ends) > 0; ends = ends[1:] {
+		lower, upper, err := storage.ListingOf(v, app, ends[0])
+		if err != nil {
+			return nil, err
+		}
+		some := false
+		if lower != nil {
+			if some, err = anyIn(v, lower, upper); err != nil {
+				return nil, err
+			}
+		}
 		for _, direction := range [...]byte{keys.Outbound, keys.Inbound} {
-			it, err := v.Scan(keys.EdgesRange(v.Partition(), app, direction, ends[0]))
-			if err != nil {
-				return nil, err
-			}
-			some := it.First()
-			if err := it.Close(); err != nil {
-				return nil, err
-			}
 			if some {
 				return ends, nil
 			}
+			lower, upper := keys.EdgesRange(v.Partition(), app, direction, ends[0])
+			if some, err = anyIn(v, lower, upper); err != nil {
+				return nil, err
+			}
+		}
+		if some {
+			return ends, nil
 		}
 	}
 	return nil, nil
+}
+
+// anyIn reports whether there is a key in [lower, upper).
+func anyIn(v *storage.View, lower, upper []byte) (bool, error) {
+	it, err := v.Scan(lower, upper)
+	if err != nil {
+		return false, err
+	}
+	some := it.First()
+	return some, it.Close()
 }

@@ -112,7 +112,7 @@ type Config struct {
 // DefaultConfig returns a working configuration. The caller sets Log.
 func DefaultConfig() Config {
 	return Config{
-		Kinds:       []Kind{PurgeApplication(), ExpireTokens(), DropEdges(), Reindex(), ClearCollection()},
+		Kinds:       []Kind{PurgeApplication(), ExpireTokens(), DropEdges(), Reindex(), ClearCollection(), FanOut(), Follow()},
 		Workers:     8,
 		PerApp:      4,
 		StepTimeout: 30 * time.Second,

@@ -203,6 +203,12 @@ func (d *Decoder) op(kind Kind, r *reader) Op {
 		return d.createEvents(r)
 	case KindCountEvent:
 		return d.countEvent(r)
+	case KindPost:
+		return d.post(r)
+	case KindDeliver:
+		return r.deliver()
+	case KindUnlist:
+		return r.unlist()
 	case KindReviseEntity:
 		return d.reviseEntity(r)
 	case KindScheduleTask:

@@ -80,6 +80,9 @@ const (
 	KindCount              Kind = 44
 	KindCreateEvents       Kind = 45
 	KindCountEvent         Kind = 46
+	KindPost               Kind = 47
+	KindDeliver            Kind = 48
+	KindUnlist             Kind = 49
 	KindReviseEntity       Kind = 62
 	KindScheduleTask       Kind = 63
 	KindQueueDeliveries    Kind = 64
@@ -285,7 +288,7 @@ func (SetProtocol) kind() Kind        { return KindSetProtocol }
 // (SetProtocol): a state machine that meets one it does not know ends its node.
 func (k Kind) Protocol() uint32 {
 	switch {
-	case k >= KindReviseEntity:
+	case k >= KindPost:
 		return 4
 	case k >= KindTogether:
 		return 3

@@ -61,8 +61,8 @@ type Disconnect struct {
 	Targets []Ref
 }
 
-// DropEdges removes at most Limit edges of entities that are gone; edges of others
-// are left alone. It is what the steps of a task of kind entity.TaskDropEdges do,
+// DropEdges removes at most Limit edges of entities that are gone, and entries of lists
+// of activities that they had or were in; those of others are left alone. It is what the steps of a task of kind entity.TaskDropEdges do,
 // whose body is AppendEnds of the entities.
 type DropEdges struct {
 	Ends  []entity.End

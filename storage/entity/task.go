@@ -44,6 +44,8 @@ const (
 	TaskReindex          = "reindex"
 	TaskClear            = "clear-collection"
 	TaskMail             = "mail"
+	TaskFanOut           = "feed-fan-out"
+	TaskFollow           = "feed-follow"
 )
 
 // Priority orders what is due: smaller ones go first.

@@ -21,6 +21,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add(keys.AppendLink(nil, 0, 1, keys.LinkMember, id, id))
 	f.Add(keys.AppendRoute(nil, 16))
 	f.Add(keys.AppendDedup(nil, 1, 7, [16]byte{9}))
+	f.Add(keys.AppendListed(nil, 1, 16, entity.End{Collection: 2, Seq: 3}, keys.Feed, -4, 5))
+	f.Add(keys.AppendListedIn(nil, 1, 16, 5, entity.End{Collection: 2, Seq: 3}, keys.Outbox))
 	f.Fuzz(func(t *testing.T, k []byte) {
 		p, ok := keys.PartitionOf(k)
 		if !ok || len(k) < 9 {
@@ -42,6 +44,12 @@ func FuzzDecode(f *testing.F) {
 		}
 		if epoch, request, ok := keys.DecodeDedup(k); ok && app == entity.NoApp {
 			again = append(again, keys.AppendDedup(nil, p, epoch, request))
+		}
+		if owner, list, published, seq, ok := keys.DecodeListed(k); ok {
+			again = append(again, keys.AppendListed(nil, p, app, owner, list, published, seq))
+		}
+		if seq, owner, list, ok := keys.DecodeListedIn(k); ok {
+			again = append(again, keys.AppendListedIn(nil, p, app, seq, owner, list))
 		}
 		for _, a := range again {
 			if !bytes.Equal(a, k) {
