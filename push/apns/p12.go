@@ -19,6 +19,10 @@ import (
 	"github.com/trellisdb/trellis/push/provider"
 )
 
+// maxFile bounds a file, in bytes, and with it the key in it. Files in use have 3,000 to
+// 10,000.
+const maxFile = 32 << 10
+
 // maxIterations bounds each derivation of a key from a password. Files in use have
 // 2,000 to 600,000.
 const maxIterations = 1_000_000
@@ -43,6 +47,9 @@ func openStored(secrets provider.Secrets) (*pair, error) {
 // file says, so the file is looked through first, and handed on with the parts in an
 // order in which no other derivation can hide in what is encrypted.
 func openP12(content []byte, password string) (*pair, error) {
+	if len(content) > maxFile {
+		return nil, fmt.Errorf("it is longer than %d bytes", maxFile)
+	}
 	safe, err := checkedSafe(content)
 	if err != nil {
 		return nil, err

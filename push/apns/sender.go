@@ -64,7 +64,8 @@ func (s *sender) Send(ctx context.Context, m provider.Message) provider.Result {
 }
 
 // broken is what a failed exchange comes to. A certificate may be refused before
-// anything is said.
+// anything is said; if the connection is gone before that is read, the service counts as
+// unreachable, and a later attempt will tell.
 func (s *sender) broken(ctx context.Context, err error) provider.Result {
 	if text := err.Error(); s.certificate && strings.Contains(text, "remote error: tls: ") && strings.Contains(text, "certificate") {
 		return provider.Block("BadCertificate", "APNs refuses the certificate")

@@ -16,7 +16,8 @@ import (
 const (
 	googleTokens = "https://oauth2.googleapis.com/token"
 	scope        = "https://www.googleapis.com/auth/firebase.messaging"
-	assertionFor = 3600 // seconds
+	assertionFor = 3600    // seconds
+	maxKey       = 6 << 10 // bytes of a key: one of 8192 bits has less than 5,000
 )
 
 // account is a service account.
@@ -78,7 +79,7 @@ func isGoogle(u *url.URL) bool {
 func parseKey(text string) (*rsa.PrivateKey, error) {
 	wrong := fault.New(fault.IllegalArgument, "the private_key of serviceAccount cannot be read")
 	block, _ := pem.Decode([]byte(text))
-	if block == nil || len(block.Bytes) > 16<<10 {
+	if block == nil || len(block.Bytes) > maxKey {
 		return nil, wrong
 	}
 	if key, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {

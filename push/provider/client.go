@@ -22,19 +22,25 @@ const (
 	MaxBatchAnswerBytes = 1 << 20
 )
 
+// perConnection bounds the requests under way, by the number of connections. A request
+// that finds all connections by HTTP/2 at their limit, of 100 mostly, is never woken by
+// http.Transport when one of them has room again.
+const perConnection = 64
+
 // ClientOptions says how a Client differs from a plain one.
 type ClientOptions struct {
 	Guarded     bool             // addresses are clients': refuse private ones
 	HTTP2       bool             // to one host, by nothing but HTTP/2, on one connection for as long as it lasts
 	Certificate *tls.Certificate // of the client
-	Connections int              // to a host at a time, at least 1; those of HTTP/2 carry many requests each
+	Connections int              // to a host at a time, at least 1; 64 times as many requests are under way at most
 }
 
 // Client speaks HTTPS to a service: no proxies, no redirections, bounded answers. It
 // is safe for concurrent use.
 type Client struct {
 	transport *http.Transport
-	line      *line // nil: the transport's own pool
+	line      *line         // nil: the transport's own pool
+	slots     chan struct{} // who has put something in has a request under way
 	timeout   time.Duration
 }
 
@@ -66,7 +72,7 @@ func NewClient(cfg Config, opt ClientOptions) *Client {
 			StrictMaxConcurrentRequests: opt.HTTP2,
 		},
 	}
-	c := &Client{transport: t, timeout: cfg.Timeout}
+	c := &Client{transport: t, timeout: cfg.Timeout, slots: make(chan struct{}, perConnection*opt.Connections)}
 	if opt.HTTP2 {
 		t.Protocols = new(http.Protocols)
 		t.Protocols.SetHTTP2(true)
@@ -126,6 +132,14 @@ func (c *Client) Post(ctx context.Context, r Request) (Answer, error) {
 	}
 	if r.Header != nil {
 		req.Header = r.Header
+	}
+	if c.line == nil {
+		select {
+		case c.slots <- struct{}{}:
+			defer func() { <-c.slots }()
+		case <-ctx.Done():
+			return Answer{}, ctx.Err()
+		}
 	}
 	resp, err := c.roundTrip(req)
 	if err != nil {

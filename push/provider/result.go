@@ -154,7 +154,7 @@ func clip(text string, limit int) string {
 	for !utf8.RuneStart(text[end]) {
 		end--
 	}
-	return text[:end]
+	return strings.TrimSpace(text[:end])
 }
 
 // Scrub takes secrets out of what a result says, should a service have repeated them.

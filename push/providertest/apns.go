@@ -195,7 +195,7 @@ func (a *APNs) authorize(r *http.Request) (int, string) {
 
 // verify checks a signed token by a library that is not the client's; keys is held.
 func (a *APNs) verify(token string) (time.Time, bool) {
-	parsed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
+	parsed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		return time.Time{}, false
 	}

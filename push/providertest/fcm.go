@@ -117,7 +117,7 @@ func described(a Answer, form string) string {
 
 // verify checks an assertion; why is empty if it is good.
 func (f *FCM) verify(assertion string) (project, why string) {
-	parsed, err := jose.ParseSigned(assertion, []jose.SignatureAlgorithm{jose.RS256})
+	parsed, err := jose.ParseSignedCompact(assertion, []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil {
 		return "", "no RS256 token"
 	}
@@ -181,8 +181,12 @@ func (f *FCM) send(w http.ResponseWriter, r *http.Request) {
 	if answer.Status == 0 {
 		answer = f.judge(r, m, malformed, answer)
 	}
-	if answer.Status != http.StatusOK {
+	switch {
+	case answer.Status != http.StatusOK:
 		refuse(w, r, answer, m.Message.Token)
+		return
+	case answer.Body != "":
+		fmt.Fprint(w, answer.Body)
 		return
 	}
 	fmt.Fprintf(w, `{"name":"projects/%s/messages/0:%d"}`, r.PathValue("project"), f.Total())

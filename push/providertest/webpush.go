@@ -154,7 +154,7 @@ func (s *WebPush) authorize(r *http.Request, b browser) int {
 	if err != nil {
 		return http.StatusUnauthorized
 	}
-	parsed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
+	parsed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		return http.StatusUnauthorized
 	}
