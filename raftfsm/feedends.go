@@ -42,10 +42,14 @@ func (m *Machine) followed(cmd *command.Command, e *edge) error {
 	if _, err := m.deliver(cmd, &command.Deliver{Activities: list, Feeds: []entity.End{e.source}}); err != nil || !more {
 		return err
 	}
+	posts, err := m.open(cmd.App, activities, nil)
+	if err != nil {
+		return err
+	}
 	m.recordTask(nil, &entity.Task{
 		ID: endID(entity.TaskFollow, cmd.App, e.source, e.eseq), Kind: entity.TaskFollow, App: cmd.App, Priority: entity.Normal,
 		State: entity.TaskReady, Created: cmd.Time,
-		Body: entity.AppendOutbox(nil, &entity.Outbox{Follower: e.source, Followed: e.target, After: list[len(list)-1]}),
+		Body: entity.AppendOutbox(nil, &entity.Outbox{Follower: e.source, Followed: e.target, After: list[len(list)-1], Until: posts.next}),
 	})
 	return nil
 }

@@ -133,24 +133,27 @@ func followOutbox(_ context.Context, job *Job) (s Step, err error) {
 	defer func() { err = errors.Join(err, it.Close()) }()
 	from := keys.AppendListed(nil, view.Partition(), job.Task.App, o.Followed, keys.Outbox, o.After.Published, o.After.Seq)
 	var list []entity.Posted
-	for ok := it.SeekGE(append(from, 0)); ok && len(list) < fanOutEntries; ok = it.Next() {
+	looked := 0
+	for ok := it.SeekGE(append(from, 0)); ok && looked < fanOutEntries; ok = it.Next() {
 		_, _, published, seq, valid := keys.DecodeListed(it.Key())
 		if !valid {
 			return Step{}, fault.New(fault.Corrupt, "partition %d: activity in a list at key %x", view.Partition(), it.Key())
 		}
-		list = append(list, entity.Posted{Seq: seq, Published: published})
+		looked++
+		o.After = entity.Posted{Seq: seq, Published: published}
+		if seq < o.Until {
+			list = append(list, o.After)
+		}
 	}
 	if err := it.Err(); err != nil {
 		return Step{}, err
 	}
-	if len(list) == 0 {
-		return Step{Finish: true}, nil
-	}
-	o.After = list[len(list)-1]
 	s = job.Keep()
-	s.Done += uint64(len(list))
-	s.Finish = len(list) < fanOutEntries
+	s.Done += uint64(looked)
+	s.Finish = looked < fanOutEntries
 	s.Body = entity.AppendOutbox(nil, &o)
-	s.Effect = command.Deliver{Activities: list, Feeds: []entity.End{o.Follower}}
+	if len(list) > 0 {
+		s.Effect = command.Deliver{Activities: list, Feeds: []entity.End{o.Follower}}
+	}
 	return s, nil
 }

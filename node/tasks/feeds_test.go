@@ -186,6 +186,9 @@ func (s *society) linkOne() {
 	if !ok || !some {
 		return
 	}
+	if by.Audience == entity.Friends {
+		s.settle() // who has just begun to follow gets it with the rest of the outbox
+	}
 	s.do(command.Post{By: by, Task: entity.NewID(), Create: command.CreateEntities{Rules: activityRules}, Link: activity})
 	s.spread(by, activity)
 }

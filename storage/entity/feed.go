@@ -44,6 +44,9 @@ type FanOut struct {
 type Outbox struct {
 	Follower, Followed End
 	After              Posted // the last that was brought
+	// Until is the number that the next activity had when the follower came: later ones
+	// come to him by themselves, if they are for him.
+	Until Seq
 }
 
 // Bounds of what a fan-out brings at once. Apply decides by them, so they are no
@@ -138,10 +141,10 @@ func DecodeFanOut(b []byte) (FanOut, error) {
 }
 
 // AppendOutbox appends the stored form: version 1 · follower, followed: collection and
-// seq uvarints each · seq uvarint · published varint.
+// seq uvarints each · seq uvarint · published varint · until uvarint.
 func AppendOutbox(dst []byte, o *Outbox) []byte {
 	dst = appendEnd(appendEnd(append(dst, feedVersion), o.Follower), o.Followed)
-	return appendPosted(dst, o.After)
+	return binary.AppendUvarint(appendPosted(dst, o.After), uint64(o.Until))
 }
 
 // DecodeOutbox reads what AppendOutbox wrote, or returns fault.Corrupt.
@@ -158,8 +161,13 @@ func DecodeOutbox(b []byte) (Outbox, error) {
 			return Outbox{}, bad
 		}
 	}
-	if o.After, b, ok = readPosted(b); !ok || len(b) != 0 {
+	if o.After, b, ok = readPosted(b); !ok {
 		return Outbox{}, bad
 	}
+	until, b, ok := uvarint(b)
+	if !ok || len(b) != 0 {
+		return Outbox{}, bad
+	}
+	o.Until = Seq(until)
 	return o, nil
 }

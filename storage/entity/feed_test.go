@@ -17,7 +17,7 @@ func FuzzDecodeFeeds(f *testing.F) {
 		Next: 7, Until: 90, Activities: []entity.Posted{{Seq: 1, Published: -5}, {Seq: 1 << 50, Published: 1700000000000}},
 	}))
 	f.Add(entity.AppendFanOut(nil, &entity.FanOut{Audience: entity.Followers}))
-	f.Add(entity.AppendOutbox(nil, &entity.Outbox{Follower: entity.End{Collection: 1, Seq: 2}, Followed: entity.End{Collection: 1, Seq: 3}, After: entity.Posted{Seq: 9, Published: 4}}))
+	f.Add(entity.AppendOutbox(nil, &entity.Outbox{Follower: entity.End{Collection: 1, Seq: 2}, Followed: entity.End{Collection: 1, Seq: 3}, After: entity.Posted{Seq: 9, Published: 4}, Until: 300}))
 	f.Add([]byte{1, 9, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if body, err := entity.DecodeFanOut(b); err == nil {
@@ -44,8 +44,8 @@ func TestFeedBytes(t *testing.T) {
 	if got := entity.AppendFanOut(nil, &f); !bytes.Equal(got, []byte{1, 2, 0, 0, 0, 2, 3, 4, 5, 1, 6, 13}) {
 		t.Errorf("fan-out % x", got)
 	}
-	o := entity.Outbox{Follower: entity.End{Collection: 1, Seq: 2}, Followed: entity.End{Collection: 3, Seq: 4}, After: entity.Posted{Seq: 5, Published: 6}}
-	if got := entity.AppendOutbox(nil, &o); !bytes.Equal(got, []byte{1, 1, 2, 3, 4, 5, 12}) {
+	o := entity.Outbox{Follower: entity.End{Collection: 1, Seq: 2}, Followed: entity.End{Collection: 3, Seq: 4}, After: entity.Posted{Seq: 5, Published: 6}, Until: 7}
+	if got := entity.AppendOutbox(nil, &o); !bytes.Equal(got, []byte{1, 1, 2, 3, 4, 5, 12, 7}) {
 		t.Errorf("outbox % x", got)
 	}
 	most := entity.FanOut{Next: 1<<64 - 1, Until: 1<<64 - 1}
