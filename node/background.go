@@ -45,6 +45,20 @@ func (h taskHost) Propose(ctx context.Context, app entity.AppID, cmd command.Com
 	return h.n.Propose(ctx, app, cmd)
 }
 
+// Led returns the partitions that this node leads, as far as it knows.
+func (n *Node) Led() []entity.Partition { return taskHost{n}.Led() }
+
+// Leads reports whether this node leads a partition, as far as it knows. It costs little.
+func (n *Node) Leads(p entity.Partition) bool {
+	g := n.hosted(p)
+	return g != nil && g.leads()
+}
+
+// Applied returns a snapshot of a partition as this node has applied it, whether or not
+// that is up to date: for work in the background, which looks again. The caller closes
+// it soon. Fault: NotHere.
+func (n *Node) Applied(p entity.Partition) (*storage.View, error) { return taskHost{n}.View(p) }
+
 // startTasks makes the runner; its work begins with Run.
 func (n *Node) startTasks() (err error) {
 	cfg := n.cfg.Tasks

@@ -13,7 +13,10 @@ import (
 )
 
 // credentialKinds are the kinds there are.
-var credentialKinds = [...]byte{entity.CredentialPassword, entity.CredentialSecret, entity.CredentialPin, entity.CredentialHistory, entity.CredentialIdentity, entity.CredentialProvider}
+var credentialKinds = [...]byte{
+	entity.CredentialPassword, entity.CredentialSecret, entity.CredentialPin, entity.CredentialHistory, entity.CredentialIdentity,
+	entity.CredentialProvider, entity.CredentialNotifier,
+}
 
 func credentialKind(kind byte) error {
 	if !slices.Contains(credentialKinds[:], kind) {

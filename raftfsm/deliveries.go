@@ -91,7 +91,7 @@ func (m *Machine) tellFigures(cmd *command.Command, d *deliveries, rules *comman
 	patch = strconv.AppendUint(patch, d.figures.Total(), 10)
 	patch = strconv.AppendUint(append(patch, `,"expectedCount":`...), d.figures.Total(), 10)
 	patch = strconv.AppendUint(append(patch, `,"statistics":{"sent":`...), d.figures.Sent, 10)
-	patch = strconv.AppendUint(append(patch, `,"errors":`...), d.figures.Failed, 10)
+	patch = strconv.AppendUint(append(patch, `,"errors":`...), d.figures.Errors(), 10)
 	patch = append(patch, `}}`...)
 	if id.IsZero() {
 		return nil

@@ -162,6 +162,42 @@ func TestAVerdictCountsOnce(t *testing.T) {
 	f.sound()
 }
 
+// TestARefusalIsAnError of its own kind.
+func TestARefusalIsAnError(t *testing.T) {
+	f := newPushFixture(t)
+	f.queue(command.NewDelivery{Device: 7, Notifier: 1}, command.NewDelivery{Device: 8, Notifier: 1})
+	f.settle(command.Verdict{Device: 7, State: entity.DeliveryRefused}, command.Verdict{Device: 8, State: entity.DeliveryFailed})
+	json, d := f.says()
+	if want := (entity.Deliveries{Failed: 1, Refused: 1}); d != want {
+		t.Errorf("figures %+v, want %+v", d, want)
+	}
+	if want := `{"state":"STARTED","deviceProcessedCount":2,"expectedCount":2,"statistics":{"sent":0,"errors":2}}`; json != want {
+		t.Errorf("entity %s, want %s", json, want)
+	}
+	f.sound()
+}
+
+func TestDueDeliveriesAfterAPlace(t *testing.T) {
+	f := newPushFixture(t)
+	f.queue(command.NewDelivery{Device: 7, Notifier: 1}, command.NewDelivery{Device: 9, Notifier: 1})
+	f.queue(command.NewDelivery{Device: 8, Notifier: 1})
+	for after, want := range map[entity.Seq]string{0: "[7 9 8]", 7: "[9 8]", 8: "[9 8]", 9: "[8]"} {
+		var got []entity.Seq
+		err := storage.DueDeliveriesAfter(f.view(), entity.FirstApp, keys.Due{Notifier: 1, Notification: 1, At: 1002, Device: after}, 5000, func(d keys.Due) (bool, error) {
+			got = append(got, d.Device)
+			return true, nil
+		})
+		if err != nil || fmt.Sprint(got) != want {
+			t.Errorf("after %d: %v, %v, want %s", after, got, err, want)
+		}
+	}
+	none := keys.Due{Notifier: 1, Notification: 1, At: 9000, Device: 1}
+	err := storage.DueDeliveriesAfter(f.view(), entity.FirstApp, none, 5000, func(keys.Due) (bool, error) { t.Error("met one"); return true, nil })
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDeliveriesAreClearedOnceNoneIsOpen(t *testing.T) {
 	f := newPushFixture(t)
 	f.queue(command.NewDelivery{Device: 7, Notifier: 1})

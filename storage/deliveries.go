@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"errors"
 
 	"github.com/trellisdb/trellis/storage/entity"
@@ -64,8 +65,26 @@ func WaitingNotifications(v *View, app entity.AppID, after *Waiting, most int) (
 
 // DueDeliveries calls f with the open deliveries of a notification through a notifier
 // that are due at a time, the first due first, until f returns false.
-func DueDeliveries(v *View, app entity.AppID, notifier, notification entity.Seq, now int64, f func(keys.Due) (bool, error)) (err error) {
-	it, err := v.Scan(keys.DueOfNotificationRange(v.Partition(), app, notifier, notification, now))
+func DueDeliveries(v *View, app entity.AppID, notifier, notification entity.Seq, now int64, f func(keys.Due) (bool, error)) error {
+	return dueDeliveries(v, app, nil, notifier, notification, now, f)
+}
+
+// DueDeliveriesAfter is DueDeliveries from what follows a place on. Whoever walks on
+// does not step again over the places of what was settled meanwhile.
+func DueDeliveriesAfter(v *View, app entity.AppID, after keys.Due, now int64, f func(keys.Due) (bool, error)) error {
+	from := keys.Successor(keys.AppendDue(nil, v.Partition(), app, after))
+	return dueDeliveries(v, app, from, after.Notifier, after.Notification, now, f)
+}
+
+func dueDeliveries(v *View, app entity.AppID, from []byte, notifier, notification entity.Seq, now int64, f func(keys.Due) (bool, error)) (err error) {
+	lower, upper := keys.DueOfNotificationRange(v.Partition(), app, notifier, notification, now)
+	if bytes.Compare(from, lower) > 0 {
+		lower = from
+	}
+	if bytes.Compare(lower, upper) >= 0 {
+		return nil
+	}
+	it, err := v.Scan(lower, upper)
 	if err != nil {
 		return err
 	}

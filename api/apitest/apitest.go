@@ -48,6 +48,7 @@ type Server struct {
 	Node   *node.Node
 	Mails  *Mailbox // what was sent, unless Options says otherwise
 	Assets *assets.Store
+	Data   *collections.Handlers
 	dir    atomic.Pointer[directory.Directory]
 	jobs   atomic.Pointer[portage.Handlers]
 	client *http.Client
@@ -70,6 +71,10 @@ type Options struct {
 	ZeroAdds  bool                    // 0 in an event resets nothing
 	FileBytes int64                   // limit of a file; 0: the least that it may be
 	Objects   Objects                 // where data of entities goes; nil: into the cluster
+	// Push checks notifiers and payloads; its zero value is Providers. With NoPush
+	// nothing of push is offered.
+	Push   collections.Pushing
+	NoPush bool
 
 	TestAccount    *management.TestAccount // is set up; nil: none is
 	LegacyApproval bool                    // see collections.Handlers.WithLegacyApproval
@@ -237,6 +242,10 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 	})
 	data := collections.New(cluster, dir, engine, manage).WithCounters(collections.Counting{Requests: requests, ZeroAdds: opts.ZeroAdds}).
 		WithLegacyApproval(opts.LegacyApproval).WithAssets(s.Assets)
+	if opts.Push.Push == nil && !opts.NoPush {
+		opts.Push.Push = Providers{}
+	}
+	s.Data = data.WithPush(opts.Push)
 	ac := api.DefaultConfig()
 	if opts.API != nil {
 		opts.API(&ac)

@@ -128,11 +128,11 @@ func (c *call) connectNew(o *owner, r *relation) (*wire.Reply, error) {
 // created makes a new entity of a body, with an id that the client chose unless that is
 // zero; nil of a body without members.
 func (c *call) created(text []byte, chosen entity.ID) (*command.NewEntity, error) {
-	switch {
-	case !c.typ.Offered:
+	if !c.offered(c.typ) {
 		return nil, notOffered(c.typ.Collection)
-	case isEvents(c.typ): // what it brings would not be counted
-		return nil, fault.New(fault.UnsupportedAction, "events are created in their collection, and connected then")
+	}
+	if err := closed(c.typ); err != nil {
+		return nil, err
 	}
 	id, now := newID()
 	doc, err := normalize(c.typ, text, forCreate, now)

@@ -31,6 +31,8 @@ func shapeOf(typ *schema.Type, path string) *wire.Shape {
 		s.Sets, s.Collections = roleSets, roleCollections
 	case "devices":
 		s.Collections = deviceCollections
+	case "notifications":
+		s.Collections = notificationCollections
 	}
 	return s
 }
@@ -44,11 +46,16 @@ var (
 	groupCollections  = []string{"activities", "feed", "roles", "users"}
 	roleCollections   = []string{"groups", "users"}
 	deviceCollections = []string{"users", "receipts"}
+
+	notificationCollections = []string{"receipts", "queue"}
 )
 
 // reply is the envelope of a command's outcome.
 func (c *call) reply(entities []entity.Entity) (*wire.Reply, error) {
 	reply := c.req.Entities(c.path)
+	if err := c.asShown(c.typ, entities); err != nil {
+		return nil, err
+	}
 	connected := func(e entity.Entity) bool { return e.HasOut || e.HasIn }
 	if c.req.Method() == "DELETE" || !slices.ContainsFunc(entities, connected) {
 		shape := c.shape()
@@ -91,11 +98,15 @@ func (c *call) show(t command.Target) (*wire.Reply, error) {
 		if !found {
 			return c.missing()
 		}
+		shown := []entity.Entity{e}
+		if err := c.asShown(c.typ, shown); err != nil {
+			return err
+		}
 		if !e.HasOut && !e.HasIn {
-			reply.Append(&e, c.shape(), nil)
+			reply.Append(&shown[0], c.shape(), nil)
 			return nil
 		}
-		return c.showAll(v, reply, []entity.Entity{e})
+		return c.showAll(v, reply, shown)
 	})
 	if err != nil {
 		return nil, err
@@ -362,6 +373,8 @@ func (c *call) newEntity(doc *document, id entity.ID) (command.NewEntity, error)
 		err = groupPath(doc)
 	case "roles":
 		err = newRole(doc, c.group)
+	case "devices":
+		err = c.checkTokens(doc)
 	case "activities":
 		created, ok := id.Time()
 		if !ok {
@@ -432,6 +445,8 @@ func (c *call) changed(doc *document, t *command.Target) error {
 		return groupPath(doc)
 	case "roles":
 		return changedRole(doc)
+	case "devices":
+		return c.checkTokens(doc)
 	case "activities":
 		return changedActivity(doc)
 	case "assets", "folders":

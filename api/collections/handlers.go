@@ -72,6 +72,7 @@ type Handlers struct {
 	requests Requests
 	zeroAdds bool
 	assets   *assets.Store // nil: entities have no binary data
+	pushing  Pushing
 
 	legacyApproval bool
 }
@@ -100,12 +101,19 @@ func (h *Handlers) Handle(req *wire.Request) (*wire.Reply, error) {
 	if schema.Command(segments[0]) {
 		return h.command(req)
 	}
-	c, err := h.call(req, segments)
+	if err := h.bare(req); err != nil {
+		return nil, err
+	}
+	c, err := h.call(req, req.Segments())
 	if err != nil {
 		return nil, err
 	}
 	c.cutData()
-	return c.answer()
+	reply, err := c.answer()
+	if err == nil {
+		err = c.clearTokens()
+	}
+	return reply, err
 }
 
 // call is one request about a collection.
@@ -118,6 +126,8 @@ type call struct {
 	path string   // "/items"
 	me   bool     // the item segment was "me"
 	data bool     // it is about the data of the entity alone
+
+	tokens *[]came // that the request gives devices, if one device has a token only
 
 	group entity.ID      // whose roles are created, if they are those of a group
 	actor *entity.Entity // the user who posts activities; nil: nobody does
@@ -135,7 +145,7 @@ func (h *Handlers) call(req *wire.Request, segments []string) (*call, error) {
 		}
 		return nil, err
 	}
-	return &call{Handlers: h, req: req, typ: typ, seg: segments, own: own, path: "/" + typ.Collection}, nil
+	return &call{Handlers: h, req: req, typ: typ, seg: segments, own: own, path: "/" + typ.Collection, tokens: &[]came{}}, nil
 }
 
 // answer checks access and chooses by number of segments and method.
@@ -154,7 +164,7 @@ func (c *call) answer() (*wire.Reply, error) {
 	if c.typ.Collection == "counters" {
 		return c.counters()
 	}
-	if !c.typ.Offered {
+	if !c.offered(c.typ) {
 		return nil, notOffered(c.typ.Collection)
 	}
 	if c.typ.Collection == "users" && len(c.seg) == 3 && contains(commands, c.seg[2]) {
@@ -169,6 +179,11 @@ func (c *call) answer() (*wire.Reply, error) {
 			if err := c.authorize(); err != nil {
 				return nil, err
 			}
+		}
+	}
+	if c.pushing.Push != nil {
+		if reply, done, err := c.pushes(); done || err != nil {
+			return reply, err
 		}
 	}
 	segments := c.seg

@@ -168,6 +168,13 @@ func (s *show) row(row *query.Row) error {
 	if err != nil {
 		return err
 	}
+	if shape.Type == "notification" {
+		shown := []entity.Entity{row.Entity}
+		if err := s.c.expiredShown(shown); err != nil {
+			return err
+		}
+		row = &query.Row{Collection: row.Collection, Entity: shown[0], Distance: row.Distance, Eseq: row.Eseq}
+	}
 	var d wire.Details
 	detailed, err := s.verbs(&d, row.Collection, &row.Entity)
 	if err != nil {

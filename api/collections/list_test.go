@@ -219,8 +219,7 @@ func TestNotOffered(t *testing.T) {
 	r.ok("POST", "/users", `{"username":"ana"}`)
 	for _, request := range []string{
 		"GET /items/milk/likes?tree=true",
-		"POST /notifications",
-		"GET /notifiers", "GET /receipts", "GET /queues/q",
+		"GET /queues/q",
 		"GET /export", "GET /apm",
 	} {
 		method, path, _ := strings.Cut(request, " ")

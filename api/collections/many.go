@@ -73,8 +73,11 @@ func (c *call) updateMany(p *params) (*wire.Reply, error) {
 // patch reads the body of a PUT as what is to be merged, and names a unique property
 // that it sets.
 func (c *call) patch() (patch []byte, unique string, err error) {
-	if isEvents(c.typ) {
+	switch {
+	case isEvents(c.typ):
 		return nil, "", eventsStay()
+	case ofPush(c.typ):
+		return nil, "", closed(c.typ)
 	}
 	text, err := c.jsonBody()
 	switch {

@@ -121,10 +121,27 @@ func (r *relation) link(o *owner, id entity.ID) command.Connect {
 	return command.Connect{Source: near, Verb: r.verb, Target: far, Keep: true}
 }
 
+// together is a command and those that go with it, if there are any.
+func together(first command.Op, then []command.Op) command.Op {
+	if len(then) == 0 {
+		return first
+	}
+	return command.Together{First: first, Then: then}
+}
+
 // join makes an existing entity a member.
 func (c *call) join(o *owner, r *relation, row *query.Row) (*wire.Reply, error) {
-	if _, err := c.propose(c.req, r.link(o, row.Entity.ID)); err != nil {
+	link := r.link(o, row.Entity.ID)
+	others, err := c.othersOf(o, r, row.Entity.ID)
+	if err != nil {
+		return nil, err
+	}
+	link.Keep = len(others) == 0
+	if _, err := c.propose(c.req, together(link, others)); err != nil {
 		return nil, c.ofTarget(err)
+	}
+	if err := c.settle(o, r, row.Entity.ID); err != nil {
+		return nil, err
 	}
 	return c.showTargets(o, r, []entity.Entity{row.Entity}, []string{r.typ.Collection})
 }
@@ -168,11 +185,19 @@ func (c *call) connectFar(o *owner, r *relation, op command.Connect) (*wire.Repl
 	if op.Target.Collection == "" {
 		op.Target.Collection = r.sub.far
 	}
-	all, err := c.welcomed(r.typ, op.Create, op)
+	others, err := c.othersOf(o, r, op.Target.Target.ID)
+	if err != nil {
+		return nil, err
+	}
+	op.Keep = len(others) == 0
+	all, err := c.welcomed(r.typ, op.Create, together(op, others))
 	if err != nil {
 		return nil, err
 	}
 	out, err := c.propose(c.req, all)
+	if err == nil && len(out.Entities) > 0 {
+		err = c.settle(o, r, out.Entities[0].ID)
+	}
 	if err != nil {
 		return nil, c.ofTarget(err)
 	}
@@ -182,11 +207,20 @@ func (c *call) connectFar(o *owner, r *relation, op command.Connect) (*wire.Repl
 // changeFar proposes a change of a far end, and the edge that leads from it. create is
 // what the change creates, if it does.
 func (c *call) changeFar(o *owner, r *relation, change command.Op, id entity.ID, create *command.NewEntity) (*wire.Reply, error) {
-	all, err := c.welcomed(r.typ, create, command.Together{First: change, Then: []command.Op{r.link(o, id)}})
+	others, err := c.othersOf(o, r, id)
+	if err != nil {
+		return nil, err
+	}
+	link := r.link(o, id)
+	link.Keep = len(others) == 0
+	all, err := c.welcomed(r.typ, create, command.Together{First: change, Then: append([]command.Op{link}, others...)})
 	if err != nil {
 		return nil, err
 	}
 	out, err := c.propose(c.req, all)
+	if err == nil {
+		err = c.settle(o, r, id)
+	}
 	if err != nil {
 		return nil, c.ofTarget(err)
 	}

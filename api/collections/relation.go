@@ -302,5 +302,5 @@ const maxVerb = 256
 
 // of is the call as if it were about another collection.
 func (c *call) of(typ *schema.Type) *call {
-	return &call{Handlers: c.Handlers, req: c.req, typ: typ, path: "/" + typ.Collection, seg: c.seg}
+	return &call{Handlers: c.Handlers, req: c.req, typ: typ, path: "/" + typ.Collection, seg: c.seg, tokens: c.tokens}
 }

@@ -94,11 +94,17 @@ var defaults = map[string]*Type{
 		Collection: "folders", Name: "folder", Default: true, Offered: true, Aliases: byPath, Unique: byPath, Required: []string{"owner", "path"},
 		declared: []declaration{{"path", String}, {"name", String}, {"owner", String}},
 	},
-	"notifications": {Collection: "notifications", Name: "notification", Default: true, Aliases: nothing},
-	"notifiers":     {Collection: "notifiers", Name: "notifier", Default: true, Aliases: byName, Unique: byName, declared: named},
-	"receipts":      {Collection: "receipts", Name: "receipt", Default: true, Aliases: nothing},
-	"queues":        {Collection: "queues", Name: "queue", Default: true, Aliases: byName, Unique: byName},
-	"counters":      {Collection: "counters", Name: "counter", Default: true, Aliases: nothing},
+	"notifications": {
+		Collection: "notifications", Name: "notification", Default: true, Offered: true, Aliases: nothing,
+		declared: []declaration{{"state", String}, {"debug", Boolean}, {"saveReceipts", Boolean}, {"useGraph", Boolean}, {"pathQuery", Undeclared}},
+	},
+	"notifiers": {Collection: "notifiers", Name: "notifier", Default: true, Offered: true, Aliases: byName, Unique: byName, declared: named},
+	"receipts": {
+		Collection: "receipts", Name: "receipt", Default: true, Offered: true, Aliases: nothing,
+		declared: []declaration{{"notificationUUID", String}, {"deviceId", String}},
+	},
+	"queues":   {Collection: "queues", Name: "queue", Default: true, Aliases: byName, Unique: byName},
+	"counters": {Collection: "counters", Name: "counter", Default: true, Aliases: nothing},
 }
 
 // alwaysListed are the collections an application shows even when empty.

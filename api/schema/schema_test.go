@@ -26,9 +26,9 @@ func TestOf(t *testing.T) {
 		{"event", "events", "event", "", "timestamp", true},
 		{"asset", "assets", "asset", "path", "owner path", true},
 		{"folder", "folders", "folder", "path", "owner path", true},
-		{"notification", "notifications", "notification", "", "", false},
-		{"notifier", "notifiers", "notifier", "name", "", false},
-		{"receipt", "receipts", "receipt", "", "", false},
+		{"notification", "notifications", "notification", "", "", true},
+		{"notifier", "notifiers", "notifier", "name", "", true},
+		{"receipt", "receipts", "receipt", "", "", true},
 		{"queue", "queues", "queue", "name", "", false},
 		{"counters", "counters", "counter", "", "", false},
 	} {

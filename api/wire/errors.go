@@ -107,6 +107,9 @@ func rowOf(code fault.Code) (row, bool) {
 	case fault.PasswordPolicy:
 		return row{400, "", 0}, true
 
+	case fault.Connection:
+		return row{400, services + "notifications.ConnectionException", 0}, true
+
 	case fault.NoQuorum, fault.NotHere, fault.Overloaded, fault.Timeout, fault.Stopping:
 		return row{503, rest + "ServiceUnavailableException", 1}, true
 	case fault.Corrupt, fault.Uncaught:

@@ -63,13 +63,14 @@ func all(params []param, name string) []string {
 // envelope-and-errors section 2).
 func secret(name string) bool {
 	switch len(name) {
-	case 3, 5, 8, 9, 11, 12, 13, 15, 16, 17, 18:
+	case 3, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 18, 19:
 	default:
 		return false
 	}
 	switch strings.ToLower(name) {
 	case "access_token", "client_id", "client_secret", "username", "password", "client_credentials", "token",
-		"fb_access_token", "fq_access_token", "ping_access_token", "oldpassword", "newpassword", "pin", "restore_password":
+		"fb_access_token", "fq_access_token", "ping_access_token", "oldpassword", "newpassword", "pin", "restore_password",
+		"p12certificate", "certificatepassword", "authkey", "apikey", "serviceaccount", "clientsecret", "vapidprivatekey":
 		return true
 	}
 	return false

@@ -105,8 +105,10 @@ func (c *accountsConfig) testAccount() *management.TestAccount {
 }
 
 // keys returns the names of the keys, and of those that are lists.
-func (accountsConfig) keys() (all, lists []string) {
-	t := reflect.TypeFor[accountsConfig]()
+func (accountsConfig) keys() (all, lists []string) { return keysOf(reflect.TypeFor[accountsConfig]()) }
+
+// keysOf returns the keys of a part of the configuration, and those that are lists.
+func keysOf(t reflect.Type) (all, lists []string) {
 	for i := range t.NumField() {
 		name := t.Field(i).Tag.Get("koanf")
 		all = append(all, name)

@@ -69,6 +69,7 @@ type serveConfig struct {
 
 	Accounts      accountsConfig `koanf:",squash"`
 	Assets        assetsConfig   `koanf:",squash"`
+	Push          pushConfig     `koanf:",squash"`
 	SecretKeyFile string         `koanf:"secret-key-file"`
 	secretKeys    [][]byte       // what encrypts stored secrets, the newest first
 }
@@ -116,7 +117,7 @@ func addServeFlags(fs *pflag.FlagSet) {
 
 // loadConfig merges file, environment and flags, and checks the result.
 func loadConfig(fs *pflag.FlagSet) (serveConfig, error) {
-	cfg := serveConfig{Accounts: defaultAccounts()}
+	cfg := serveConfig{Accounts: defaultAccounts(), Push: defaultPush()}
 	k := koanf.New("\x00") // keys are flat
 	path, err := fs.GetString("config")
 	if err != nil {
@@ -126,6 +127,8 @@ func loadConfig(fs *pflag.FlagSet) (serveConfig, error) {
 		path = os.Getenv(envPrefix + "CONFIG")
 	}
 	known, lists := cfg.Accounts.keys()
+	ofPush, listsOfPush := cfg.Push.keys()
+	known, lists = append(known, ofPush...), append(lists, listsOfPush...)
 	known, lists = append(append(known, "config"), secretKeys...), append(lists, "join", "trusted-proxies")
 	fs.VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
 	if path != "" {

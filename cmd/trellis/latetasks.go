@@ -8,6 +8,7 @@ import (
 	"github.com/trellisdb/trellis/api/directory"
 	"github.com/trellisdb/trellis/api/portage"
 	"github.com/trellisdb/trellis/node/tasks"
+	"github.com/trellisdb/trellis/push"
 	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/fault"
 )
@@ -17,11 +18,13 @@ import (
 type lateTasks struct {
 	directory atomic.Pointer[directory.Directory]
 	portage   atomic.Pointer[portage.Handlers]
+	push      atomic.Pointer[push.Engine]
 }
 
 func (l *lateTasks) kinds() []tasks.Kind {
 	return []tasks.Kind{
 		tasks.Reseal(l.reseal),
+		{Name: entity.TaskPush, Run: l.notify},
 		{Name: entity.TaskImport, Timeout: jobTimeout, Run: l.job((*portage.Handlers).ImportStep)},
 		{Name: entity.TaskExport, Timeout: jobTimeout, Run: l.job((*portage.Handlers).ExportStep)},
 	}
@@ -55,4 +58,21 @@ func (l *lateTasks) reseal(owner entity.ID, kind byte, sealed []byte) ([]byte, b
 		return nil, false, fault.New(fault.Stopping, "the node is starting")
 	}
 	return d.Reseal(owner, kind, sealed)
+}
+
+// notify does the next step of a notification.
+func (l *lateTasks) notify(ctx context.Context, job *tasks.Job) (tasks.Step, error) {
+	e := l.push.Load()
+	if e == nil {
+		return tasks.Step{}, fault.New(fault.Stopping, "the node is starting")
+	}
+	s, err := e.Step(ctx, push.Task{App: job.Task.App, Partition: job.Partition, Body: job.Task.Body, Now: job.Now})
+	return tasks.Step{Effect: s.Effect, Finish: s.Finish, NotBefore: s.NotBefore, Body: s.Body}, err
+}
+
+// endPush ends the sending of notifications, while the node still runs.
+func (l *lateTasks) endPush() {
+	if e := l.push.Load(); e != nil {
+		e.Close()
+	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -12,18 +13,19 @@ import (
 	"github.com/trellisdb/trellis/api/assets"
 	"github.com/trellisdb/trellis/api/tally"
 	"github.com/trellisdb/trellis/node"
+	"github.com/trellisdb/trellis/push"
 	"github.com/trellisdb/trellis/query"
 )
 
 // metrics renders what the node and the API count, for Prometheus.
 type metrics struct{ registry *prometheus.Registry }
 
-func newMetrics(n *node.Node, queries *query.Engine, stats func() api.Stats, requests func() tally.Stats, data func() assets.Stats) *metrics {
+func newMetrics(n *node.Node, queries *query.Engine, stats func() api.Stats, requests func() tally.Stats, data func() assets.Stats, pushed func() push.Stats) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry()}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		&collector{node: n, queries: queries, stats: stats, requests: requests, data: data},
+		&collector{node: n, queries: queries, stats: stats, requests: requests, data: data, pushed: pushed},
 	)
 	return m
 }
@@ -52,6 +54,7 @@ type collector struct {
 	stats    func() api.Stats
 	requests func() tally.Stats
 	data     func() assets.Stats
+	pushed   func() push.Stats
 }
 
 type description struct {
@@ -135,6 +138,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		send(counter("tasks_finished_total", "Background tasks that were done.", "kind"), float64(t.Finished), t.Kind)
 		send(counter("tasks_failures_total", "Steps of background tasks that failed; each is tried again later, the log says why it failed.", "kind"), float64(t.Failures), t.Kind)
 	}
+	c.push(send)
 	q := c.queries.Stats()
 	send(counter("queries_total", "Listings and queries run."), float64(q.Queries))
 	send(counter("query_rows_total", "Entities they returned."), float64(q.Rows))
@@ -156,4 +160,25 @@ func toFloat(b bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+// push sends what is counted of notifications.
+func (c *collector) push(send func(d description, value float64, labels ...string)) {
+	s := c.pushed()
+	send(gauge("push_open", "Deliveries of notifications that are not over, in the partitions this node leads, those waiting for another attempt included; a steady rise means that services take them slower than they come."), float64(s.Open))
+	age := 0.0
+	if s.Oldest != 0 {
+		age = max(0, time.Since(time.UnixMilli(s.Oldest)).Seconds())
+	}
+	send(gauge("push_oldest_seconds", "How long the first of them has been due; a rise means that a service hangs or its notifier is paused."), age)
+	send(gauge("push_notifiers", "Notifiers that this node sends or has lately sent through."), float64(s.Pools))
+	send(gauge("push_busy", "Deliveries in memory: taken, and what became of them not written yet."), float64(s.Busy))
+	send(gauge("push_in_flight", "Messages that take a place of those that all notifiers share; at push-in-flight they wait for one another."), float64(s.InFlight))
+	for _, p := range s.Providers {
+		send(counter("push_sent_total", "Messages that services have taken.", "provider"), float64(p.Sent), p.Provider)
+		send(counter("push_retries_total", "Attempts after which a delivery waits for another; a rise means that a service is in trouble or finds us too fast.", "provider"), float64(p.Retries), p.Provider)
+		for code, n := range p.Failed {
+			send(counter("push_failed_total", "Deliveries that have failed for good, by the code of their receipts.", "provider", "code"), float64(n), p.Provider, code)
+		}
+	}
 }

@@ -152,6 +152,7 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	defer late.endPush()
 	generated, err := install(ctx, server, cfg, n, late, requests, store, log)
 	if err != nil {
 		return err
@@ -185,6 +186,7 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) (err error) {
 	defer cancel()
 	err = server.Shutdown(stop) // the front door first; what it has counted needs the node
 	stopCounting()
+	late.endPush()
 	return errors.Join(err, n.Close(stop))
 }
 
@@ -259,7 +261,13 @@ func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.N
 	}
 	handlers := collections.New(n, dir, queries, manage).WithCounters(collections.Counting{Requests: requests, ZeroAdds: !cfg.ZeroResets}).
 		WithLegacyApproval(cfg.Accounts.LegacyApproval).WithAssets(data)
-	metrics := newMetrics(n, queries, server.Stats, requests.Stats, data.Stats)
+	engine, err := cfg.Push.start(n, handlers, dir, log)
+	if err != nil {
+		return "", err
+	}
+	late.push.Store(engine)
+	handlers.WithPush(collections.Pushing{Push: pusher{engine}, UniqueTokens: cfg.Push.UniqueTokens})
+	metrics := newMetrics(n, queries, server.Stats, requests.Stats, data.Stats, engine.Stats)
 	parts := api.Parts{
 		Authenticate: manage.Authenticate,
 		Resolve:      manage.Resolve,

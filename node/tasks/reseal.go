@@ -78,7 +78,7 @@ func (r resealing) look(ctx context.Context, v *storage.View, from []byte) (foun
 		if !ok {
 			return false, fault.New(fault.Corrupt, "partition %d: credential at key %x", v.Partition(), k)
 		}
-		if kind != entity.CredentialSecret && kind != entity.CredentialPin && kind != entity.CredentialProvider {
+		if !entity.SealedCredential(kind) {
 			return true, nil // hashed, not sealed
 		}
 		c, err := entity.DecodeCredential(value)

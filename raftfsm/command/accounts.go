@@ -90,7 +90,7 @@ func (k Kind) MayLead() bool { return k.MayBeEffect() && k != KindTogether }
 func (k Kind) MayFollow() bool {
 	switch k {
 	case KindCreateEntities, KindUpdateEntity, KindDeleteEntities, KindSetCredential, KindSetPermissions,
-		KindPutToken, KindRevokeToken, KindPutTask, KindCancelTask, KindScheduleTask, KindConnect, KindSetMembership,
+		KindPutToken, KindRevokeToken, KindPutTask, KindCancelTask, KindScheduleTask, KindConnect, KindDisconnect, KindSetMembership,
 		KindPutSettings, KindPutJob:
 		return true
 	}

@@ -380,10 +380,21 @@ func TestEncodedCommandsMakeTheSameEntry(t *testing.T) {
 
 // TestProtocolOfCredentials: a kind that earlier builds refuse waits until all members know it.
 func TestProtocolOfCredentials(t *testing.T) {
-	for kind, want := range map[byte]uint32{entity.CredentialPin: 1, entity.CredentialProvider: 4} {
-		c := Command{Op: SetCredential{Credential: Credential{Kind: kind}}}
-		if got := c.Protocol(); got != want {
-			t.Errorf("kind %d: %d, want %d", kind, got, want)
+	for kind, want := range map[byte]uint32{entity.CredentialPassword: 3, entity.CredentialIdentity: 3, entity.CredentialProvider: 4, entity.CredentialNotifier: 4} {
+		credential := Credential{Kind: kind}
+		set := SetCredential{Credential: credential}
+		create := CreateEntities{Items: []NewEntity{{}, {Credentials: []Credential{credential}}}}
+		for _, op := range []Op{
+			Together{First: create}, Together{First: TouchToken{}, Then: []Op{set}}, StepTask{Effect: Together{First: TouchToken{}, Then: []Op{create}}},
+		} {
+			c := Command{Op: op}
+			if got := c.Protocol(); got != want {
+				t.Errorf("kind %d in %T: %d, want %d", kind, op, got, want)
+			}
+		}
+		alone := Command{Op: set}
+		if got := alone.Protocol(); want == 4 && got != 4 || want == 3 && got > 1 {
+			t.Errorf("kind %d: %d", kind, got)
 		}
 	}
 }

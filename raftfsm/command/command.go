@@ -308,31 +308,43 @@ func (k Kind) Protocol() uint32 {
 	return 1
 }
 
-// Protocol is the version that is needed to understand a command: that of its kind,
-// of those of all operations within it, and of the kind of credential that it sets.
-func (c *Command) Protocol() uint32 { return protocolOf(c.Op) }
+// Protocol is the version that is needed to understand a command: that of its kind, of
+// the commands in it, and of the kinds of credential that it sets.
+func (c *Command) Protocol() uint32 { return protocol(c.Op) }
 
-func protocolOf(op Op) uint32 {
+func protocol(op Op) uint32 {
 	needs := op.kind().Protocol()
 	switch op := op.(type) {
 	case StepTask:
 		if op.Effect != nil {
-			needs = max(needs, protocolOf(op.Effect))
+			needs = max(needs, protocol(op.Effect))
 		}
 	case Together:
-		needs = max(needs, protocolOf(op.First))
+		needs = max(needs, protocol(op.First))
 		for _, then := range op.Then {
 			if then.kind() == KindPutSettings { // which could not follow another before
 				needs = max(needs, 4)
 			}
-			needs = max(needs, protocolOf(then))
+			needs = max(needs, protocol(then))
 		}
 	case SetCredential:
-		if op.Credential.Kind == entity.CredentialProvider {
-			needs = max(needs, 4)
+		needs = max(needs, op.Credential.protocol())
+	case CreateEntities:
+		for i := range op.Items {
+			for j := range op.Items[i].Credentials {
+				needs = max(needs, op.Items[i].Credentials[j].protocol())
+			}
 		}
 	}
 	return needs
+}
+
+// protocol is the version that brought the kind of a credential.
+func (c *Credential) protocol() uint32 {
+	if c.Kind == entity.CredentialProvider || c.Kind == entity.CredentialNotifier {
+		return 4
+	}
+	return 1
 }
 
 // Outcome is what became of a command that was applied. A Fault is an error a

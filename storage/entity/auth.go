@@ -59,7 +59,17 @@ const (
 	CredentialHistory  byte = 4 // hashes of former passwords of an admin user
 	CredentialIdentity byte = 5 // service and its id of a person it has vouched for
 	CredentialProvider byte = 6 // sealed settings of an application's sign-in providers
+	CredentialNotifier byte = 7 // sealed secrets of a notifier: a JSON object by property
 )
+
+// SealedCredential reports whether credentials of a kind are sealed, and not hashed.
+func SealedCredential(kind byte) bool {
+	switch kind {
+	case CredentialSecret, CredentialPin, CredentialProvider, CredentialNotifier:
+		return true
+	}
+	return false
+}
 
 // Credential is a secret stored beside an entity and never shown with it.
 type Credential struct {

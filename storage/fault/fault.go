@@ -50,6 +50,9 @@ const (
 	EntityTooLarge          Code = "entity_too_large"
 	ForbiddenOperation      Code = "forbidden_service_operation"
 
+	// Push services.
+	Connection Code = "connection" // a service refuses the credentials of a notifier
+
 	// Organisations and applications.
 	OrganizationApplicationNotFound Code = "organization_application_not_found"
 	Management                      Code = "management"
