@@ -278,7 +278,9 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 		transport.CloseIdleConnections()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		return errors.Join(server.Shutdown(ctx), <-done)
+		err := server.Shutdown(ctx)
+		_ = ln.Close() // it is closed, unless Serve begins only now, and would never end
+		return errors.Join(err, <-done)
 	})
 	return nil
 }

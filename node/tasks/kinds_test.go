@@ -268,7 +268,7 @@ func TestEdgesOfTheDeletedGo(t *testing.T) {
 func TestEndedJobsGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, appPartition)
-		begun := time.Now().UnixMilli()
+		ended := time.Now().Add(2*time.Hour - JobsKept).UnixMilli() // they go in two hours
 		for app := entity.AppID(16); app < 18; app++ {
 			for n := range byte(120) {
 				state := entity.JobFinished
@@ -278,7 +278,7 @@ func TestEndedJobsGo(t *testing.T) {
 				op := command.PutJob{
 					Job: entity.Job{ID: entity.ID{0: byte(app), 15: n + 1}, Kind: entity.JobImport, State: state, Files: 1}, Files: []entity.JobFile{{State: state}},
 				}
-				if out, err := w.ProposeIn(t.Context(), appPartition, command.Command{App: app, Time: begun, Op: op}); err != nil || out.Fault != nil {
+				if out, err := w.ProposeIn(t.Context(), appPartition, command.Command{App: app, Time: ended, Op: op}); err != nil || out.Fault != nil {
 					t.Fatal(err, out.Fault)
 				}
 			}
@@ -294,13 +294,13 @@ func TestEndedJobsGo(t *testing.T) {
 			}
 			return n
 		}
-		_, stop := w.run(func(c *Config) { c.Poll = 6 * time.Hour }, ExpireJobs())
-		time.Sleep(29 * 24 * time.Hour)
+		_, stop := w.run(nil, ExpireJobs())
+		time.Sleep(90 * time.Minute)
 		synctest.Wait()
 		if n := left(); n != 240 {
 			t.Errorf("%d jobs are left too early, want all", n)
 		}
-		time.Sleep(2 * 24 * time.Hour)
+		time.Sleep(2 * time.Hour)
 		synctest.Wait()
 		if n := left(); n != 80 {
 			t.Errorf("%d jobs are left, want those that have not ended", n)

@@ -51,8 +51,8 @@ func (w *Writer) Collection(c Collection) {
 // Entity writes an entity, whose JSON is copied as it is.
 func (w *Writer) Entity(collection []byte, e *entity.Entity, permissions []string, credentials []Credential) {
 	w.end.Entities++
-	b := append(w.line[:0], `{"kind":"entity","collection":`...)
-	b = append(b, collection...)
+	b := w.line[:0]
+	b = append(append(b, `{"kind":"entity","collection":`...), collection...)
 	b = append(e.ID.AppendText(append(b, `,"uuid":"`...)), `","created":`...)
 	b = strconv.AppendInt(b, e.Created, 10)
 	b = strconv.AppendInt(append(b, `,"modified":`...), e.Modified, 10)
