@@ -97,14 +97,13 @@ func (h *Handlers) Handle(req *wire.Request) (*wire.Reply, error) {
 	if len(segments) == 0 {
 		return h.root(req)
 	}
-	segments = asAssets(segments)
-	if schema.Command(segments[0]) {
+	if schema.Command(asAssets(segments)[0]) {
 		return h.command(req)
 	}
 	if err := h.bare(req); err != nil {
 		return nil, err
 	}
-	c, err := h.call(req, req.Segments())
+	c, err := h.call(req, asAssets(req.Segments()))
 	if err != nil {
 		return nil, err
 	}
