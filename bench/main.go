@@ -9,6 +9,7 @@
 //	go run ./bench damage   a flipped byte or a torn tail must be noticed
 //	go run ./bench soak     faults strike a cluster under load, every promise is checked
 //	go run ./bench failover the leader killed again and again: how long writes wait
+//	go run ./bench survive  the same during background work, whose end must be right
 //
 // It speaks HTTP and imports nothing of the server. README.md beside it says
 // how to read what it prints.
@@ -42,6 +43,6 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	c.AddCommand(runCommand(), queryCommand(), loadCommand(), citiesCommand(), killCommand(), damageCommand(), soakCommand(), failoverCommand(), limitCommand())
+	c.AddCommand(runCommand(), queryCommand(), loadCommand(), citiesCommand(), killCommand(), damageCommand(), soakCommand(), failoverCommand(), surviveCommand(), limitCommand())
 	return c
 }

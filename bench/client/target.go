@@ -86,18 +86,23 @@ type Page struct {
 // is nil. in is nil, []byte (sent as it is) or a value to marshal. Any other
 // answer is a *StatusError.
 func (t Target) Call(c *Conn, method, path string, in, out any) error {
+	return t.CallWith(c, method, path, in, out)
+}
+
+// CallWith is Call with further headers, as whole lines.
+func (t Target) CallWith(c *Conn, method, path string, in, out any, headers ...string) error {
 	var body []byte
 	switch v := in.(type) {
 	case nil:
 	case []byte:
-		body = v
+		body = v // nil: none
 	default:
 		var err error
 		if body, err = json.Marshal(in); err != nil {
 			return fmt.Errorf("%s %s: marshal body: %w", method, path, err)
 		}
 	}
-	status, answer, err := c.Do(t.Request(method, path, body))
+	status, answer, err := c.Do(t.Request(method, path, body, headers...))
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", method, path, err)
 	}
