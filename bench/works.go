@@ -153,9 +153,9 @@ type clearWork struct {
 const keptEntities = 1000
 
 func (w *clearWork) prepare(ctx context.Context) error {
-	err := w.fill(ctx, "doomed", "name", "d", w.entities)
+	err := w.fill(ctx, "ruins", "name", "d", w.entities)
 	if err == nil {
-		err = w.fill(ctx, "kept", "name", "k", keptEntities)
+		err = w.fill(ctx, "relics", "name", "k", keptEntities)
 	}
 	return err
 }
@@ -166,14 +166,14 @@ func (w *clearWork) run(ctx context.Context) error {
 		ID     string `json:"jobId"`
 		Status string `json:"status"`
 	}
-	if err := q.call(ctx, w.app, "POST", w.app.Path("doomed", "_clear"), []byte("{}"), "clear", &job); err != nil {
+	if err := q.call(ctx, w.app, "POST", w.app.Path("ruins", "_clear"), []byte("{}"), "clear", &job); err != nil {
 		return err
 	}
-	if err := w.fill(ctx, "doomed", "name", "late", keptEntities); err != nil { // created after the start: they survive
+	if err := w.fill(ctx, "ruins", "name", "late", keptEntities); err != nil { // created after the start: they survive
 		return err
 	}
 	for {
-		err := q.call(ctx, w.app, "GET", w.app.Path("doomed", "_clear", job.ID), nil, "", &job)
+		err := q.call(ctx, w.app, "GET", w.app.Path("ruins", "_clear", job.ID), nil, "", &job)
 		if err != nil || job.Status == "COMPLETE" {
 			return errors.Join(err, q.close())
 		}
@@ -194,7 +194,7 @@ func (w *clearWork) verify(context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, collection := range []string{"doomed", "kept"} {
+	for _, collection := range []string{"ruins", "relics"} {
 		n := 0
 		err := app.Walk(conn, collection, 1000, func(raw json.RawMessage) error {
 			var e struct{ Name string }
