@@ -111,7 +111,7 @@ func (s *survive) make(name string) work {
 		return &clearWork{applied: all, entities: s.entities}
 	}
 	all.app = s.stand.apps[2]
-	return &importWork{applied: all, to: s.stand.apps[1], entities: s.entities / 10, binary: s.stand.binary, scratch: s.stand.scratch}
+	return &importWork{applied: all, to: s.stand.apps[1], entities: s.entities / 10, binary: s.stand.binary, scratch: s.stand.scratch, password: s.stand.password}
 }
 
 func (s *survive) one(ctx context.Context, name string) error {
