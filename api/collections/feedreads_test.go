@@ -97,6 +97,9 @@ func TestQueriesOverAFeed(t *testing.T) {
 		words := strings.Fields(line)
 		who := []string{"ana", "bo"}[i%2]
 		r.ok("POST", "/users/"+who+"/activities", fmt.Sprintf(`{"verb":%q,"category":%q,"content":%q,"n":%d}`, words[0], words[1], words[2], 9-i))
+		for now := time.Now().UnixMilli(); time.Now().UnixMilli() == now; { // each has a time of its own
+			time.Sleep(100 * time.Microsecond)
+		}
 	}
 	r.ok("POST", "/users/bo/following/users/ana", "")
 	for _, path := range []string{"/users/bo/feed", "/activities"} {
