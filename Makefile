@@ -4,7 +4,7 @@ GO ?= go
 GOLANGCI ?= golangci-lint
 # Packages with goroutines of their own: the race detector runs over these in CI. The harness as a whole is left out: its tests
 # count what a server does in a given time.
-RACE ?= ./storage ./raftfsm/... ./node/... ./api/... ./push/... ./bench/client ./bench/cluster ./bench/crash ./bench/history ./bench/load ./bench/mesh ./bench/workload
+RACE ?= ./storage ./raftfsm/raftlog ./raftfsm/transport ./node/... ./api/... ./push/... ./bench/client ./bench/cluster ./bench/crash ./bench/history ./bench/load ./bench/mesh ./bench/workload
 FUZZTIME ?= 30s
 
 .PHONY: build check format vet lint layers test race browser fuzz bench soak soak-short
@@ -51,4 +51,4 @@ soak:
 
 # Some minutes of it, as CI runs it: with time enough for a machine that does much else.
 soak-short:
-	$(GO) run ./bench soak --schedules 16 --duration 12s --ready 2m --agree 2m $(SOAK)
+	$(GO) run ./bench soak --schedules 12 --duration 12s --ready 2m --agree 2m $(SOAK)
