@@ -95,27 +95,33 @@ func (c *call) settle(o *owner, r *relation, far entity.ID) error {
 	return c.soleUser(far, firstOfMany+1<<23)
 }
 
+// mostSettled is how often soleUser tries, while others link the device as well.
+const mostSettled = 64
+
 // soleUser ends the links of a device to all users but the newest: whoever linked it last
-// has it, also of two who did so at the same time.
+// has it, also of two who did so at the same time. Each command leaves the one user that
+// it is for linked, and who proposed it looks again: so the last of several leaves one.
 func (c *call) soleUser(device entity.ID, step int) error {
-	var others []entity.ID
-	err := c.upToDate(c.req, func(v *storage.View) (err error) {
-		users, err := c.usersOf(v, device)
-		if len(users) > 1 {
-			others = users[1:]
+	for try := range mostSettled {
+		var users []entity.ID
+		err := c.upToDate(c.req, func(v *storage.View) (err error) {
+			users, err = c.usersOf(v, device)
+			return err
+		})
+		if err != nil || len(users) < 2 {
+			return err
 		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	for i, user := range others {
-		_, err := c.proposeStep(c.req, c.req.App.Number, unlink(user, device), step+i)
-		if err != nil && !fault.Is(err, fault.ServiceResourceNotFound) {
+		newest, ends := unlink(users[0], device), []command.Op(nil)
+		for _, other := range users[1:min(len(users), 1+maxOthers)] {
+			ends = append(ends, unlink(other, device))
+		}
+		keep := command.Connect{Source: newest.Source, Verb: newest.Verb, Target: newest.Targets[0], Keep: true}
+		_, err = c.proposeStep(c.req, c.req.App.Number, command.Together{First: keep, Then: ends}, step+try)
+		if err != nil && !fault.Is(err, fault.ServiceResourceNotFound) { // a user who was deleted meanwhile
 			return err
 		}
 	}
-	return nil
+	return fault.New(fault.Overloaded, "too many users link the device at the same time")
 }
 
 // usersOf returns the users that a device is linked to, the newest link first.
