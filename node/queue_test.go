@@ -151,6 +151,8 @@ func TestFullQueueRefusesAtOnce(t *testing.T) {
 					codes <- fault.CodeOf(err)
 				})
 				waitFor(t, "the command is taken or refused", func() bool { return q.accepted.Load()+q.refused.Load() == uint64(i+1) })
+				// The first goes alone: those after it would join an entry not yet sent.
+				waitFor(t, "the first entry is sent", func() bool { return len(r.sizes()) == 1 })
 			}
 			taken := q.accepted.Load()
 			cancel()
