@@ -32,12 +32,15 @@ type Objects interface {
 }
 
 const (
-	// chunkBytes is the size of a chunk: one command.
-	chunkBytes = 512 << 10
+	// chunkBytes is the size of a chunk: one command. Each layer of the storage holds some
+	// of them, so larger ones cost memory; sixteen, with what belongs to them, fit into one
+	// log entry, and a download writes one at a time.
+	chunkBytes = 63 << 10
 	// wholeBytes is up to what size data goes with the command that attaches it.
 	wholeBytes = 256 << 10
-	// inFlight is how many chunks of a file are on their way at a time.
-	inFlight = 3
+	// inFlight is how many chunks of a file are on their way at a time: those of one log
+	// entry, while those of the next are made.
+	inFlight = 10
 	// storing is how many files are stored at a time; others wait in the spool.
 	storing = 4
 	// unattachedFor is how long data that was stored may stay without an entity.
