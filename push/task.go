@@ -240,7 +240,7 @@ func (s *stepper) page() (items []command.NewDelivery, next []byte, err error) {
 // passing tells an error that says nothing of the notification.
 func passing(err error) bool {
 	switch fault.CodeOf(err) {
-	case fault.NoQuorum, fault.Timeout, fault.Overloaded, fault.NotHere, fault.Stopping, fault.Corrupt, fault.Uncaught:
+	case fault.NoQuorum, fault.Timeout, fault.Overloaded, fault.DiskFull, fault.NotHere, fault.Stopping, fault.Corrupt, fault.Uncaught:
 		return true
 	}
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)

@@ -63,7 +63,7 @@ func TestBulkTakesLittleMemtable(t *testing.T) {
 	blob := entity.NewID()
 	small := setChunks(t, bulkStore(t), blob, total/(8<<10), 8<<10)
 	s := bulkStore(t)
-	if large := setChunks(t, s, blob, total/(64<<10), 64<<10); large > small/2 {
+	if large := setChunks(t, s, blob, total/(64<<10), 64<<10); large > small*2/3 {
 		t.Errorf("large values took %d bytes of memtables, small ones %d", large, small)
 	}
 	for i := range uint64(total / (64 << 10)) {

@@ -3,6 +3,8 @@ package storage
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
 )
 
 const (
@@ -46,7 +48,7 @@ func (b *bulkReads) begin() {
 	}
 	m := b.state.db.Metrics()
 	b.mu.limit, b.mu.misses, b.mu.idle = m.BlockCache.Size+bulkRoom, m.BlockCache.Misses, 0
-	b.hold(int64(m.MemTable.Size)) // #nosec G115 -- of bytes in memory
+	b.hold(m)
 	b.active.Store(true)
 }
 
@@ -69,14 +71,16 @@ func (b *bulkReads) look() {
 	m := b.state.db.Metrics()
 	b.mu.limit += max(0, m.BlockCache.Misses-b.mu.misses-bulkMisses*chunks) * blockBytes
 	b.mu.misses = m.BlockCache.Misses
-	b.hold(int64(m.MemTable.Size)) // #nosec G115 -- of bytes in memory
+	b.hold(m)
 }
 
-// hold takes from the cache what it may not use: it has all that the memtables leave.
-func (b *bulkReads) hold(memtables int64) {
+// hold takes from the cache what it may not use: it has all that the memtables of both
+// databases leave.
+func (b *bulkReads) hold(state *pebble.Metrics) {
 	b.lift()
-	cache := b.state.store.cache
-	if rest := cache.MaxSize() - memtables - b.mu.limit; rest > 0 {
+	cache, log := b.state.store.cache, b.state.store.logDB.db.Metrics()
+	memtables := state.MemTable.Size + state.MemTable.ZombieSize + log.MemTable.Size + log.MemTable.ZombieSize
+	if rest := cache.MaxSize() - int64(memtables) - b.mu.limit; rest > 0 { // #nosec G115 -- of bytes in memory
 		b.mu.release = cache.Reserve(int(rest))
 	}
 }

@@ -19,6 +19,8 @@ import (
 type Cluster interface {
 	// Propose runs a command and returns its outcome.
 	Propose(ctx context.Context, app entity.AppID, cmd command.Command) (command.Outcome, error)
+	// DiskFull reports whether the node's disk has no room for writes.
+	DiskFull() bool
 	// StaleView opens a view on the local replica.
 	StaleView(ctx context.Context, app entity.AppID) (*storage.View, time.Duration, error)
 }
@@ -45,7 +47,7 @@ const (
 	storing = 4
 	// unattachedFor is how long data that was stored may stay without an entity.
 	unattachedFor = time.Hour
-	// patience is how long a chunk is tried again that nobody has room for.
+	// patience is how long a chunk is tried again that finds a queue full.
 	patience = 15 * time.Second
 	// objectPace is how fast an object must be taken by the object store, bytes a second,
 	// once objectStart is over.
@@ -129,6 +131,14 @@ func (s *Store) Put(ctx context.Context, app entity.AppID, object string, f *Fil
 	return op, nil
 }
 
+// Admit refuses an upload before it arrives that would have no room. Fault: DiskFull.
+func (s *Store) Admit() error {
+	if s.cluster.DiskFull() {
+		return fault.New(fault.DiskFull, "the disk is nearly full, uploads are refused until there is room")
+	}
+	return nil
+}
+
 // Drop removes data that was stored and is nobody's, as the task would later; data that
 // is somebody's it leaves alone.
 func (s *Store) Drop(ctx context.Context, app entity.AppID, op *command.AttachBlob) {
@@ -138,8 +148,8 @@ func (s *Store) Drop(ctx context.Context, app entity.AppID, op *command.AttachBl
 	_ = s.propose(ctx, app, command.DropBlob{Blob: op.Blob}) // else the task does it
 }
 
-// propose runs a command, again and again while there is no room for it. Data waits: it
-// has arrived, and is on disk.
+// propose runs a command, again and again while the queue in front of it is full. Data
+// waits: it has arrived, and is on disk. What has no room on a disk is refused at once.
 func (s *Store) propose(ctx context.Context, app entity.AppID, op command.Op) error {
 	for begun, pause := time.Now(), 10*time.Millisecond; ; pause = min(2*pause, time.Second) {
 		out, err := s.cluster.Propose(ctx, app, command.Command{App: app, Op: op})
@@ -161,9 +171,13 @@ func (s *Store) propose(ctx context.Context, app entity.AppID, op command.Op) er
 
 func (s *Store) begin(ctx context.Context, app entity.AppID, blob entity.ID, f *File, object string) error {
 	return s.propose(ctx, app, command.BeginBlob{
-		Blob: blob, Size: uint64(f.Size), Chunk: chunkBytes, Object: object, Expires: time.Now().Add(unattachedFor).UnixMilli(),
+		Blob: blob, Size: uint64(f.Size), Chunk: uint64(chunkOf(f.Size)), Object: object, Expires: time.Now().Add(unattachedFor).UnixMilli(),
 	})
 }
+
+// chunkOf returns the size of the chunks of a file: chunkBytes, if there are not too many
+// of them.
+func chunkOf(size int64) int64 { return max(chunkBytes, (size-1)/entity.MaxBlobChunks+1) }
 
 // putChunks brings a file into the cluster, some chunks at a time.
 func (s *Store) putChunks(ctx context.Context, app entity.AppID, blob entity.ID, f *File) error {
@@ -172,12 +186,13 @@ func (s *Store) putChunks(ctx context.Context, app entity.AppID, blob entity.ID,
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	count := (f.Size-1)/chunkBytes + 1
+	chunk := chunkOf(f.Size)
+	count := (f.Size-1)/chunk + 1
 	var next atomic.Int64
 	var workers sync.WaitGroup
 	for range min(inFlight, count) {
 		workers.Go(func() {
-			buf := make([]byte, chunkBytes)
+			buf := make([]byte, chunk)
 			for n := next.Add(1) - 1; n < count && ctx.Err() == nil; n = next.Add(1) - 1 {
 				if err := s.putChunk(ctx, app, blob, f, n, buf); err != nil {
 					cancel(err)
@@ -194,8 +209,9 @@ func (s *Store) putChunks(ctx context.Context, app entity.AppID, blob entity.ID,
 }
 
 func (s *Store) putChunk(ctx context.Context, app entity.AppID, blob entity.ID, f *File, n int64, buf []byte) error {
-	size := min(chunkBytes, f.Size-n*chunkBytes)
-	if _, err := f.ReadAt(buf[:size], n*chunkBytes); err != nil && !errors.Is(err, io.EOF) {
+	chunk := int64(len(buf))
+	size := min(chunk, f.Size-n*chunk)
+	if _, err := f.ReadAt(buf[:size], n*chunk); err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read the spool: %w", err)
 	}
 	return s.propose(ctx, app, command.PutChunk{Blob: blob, Number: uint32(n), Data: buf[:size]}) // #nosec G115 -- bounded by the size of a file
