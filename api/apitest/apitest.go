@@ -66,6 +66,7 @@ type Options struct {
 	Log       io.Writer               // takes the whole log; nil: errors go to standard error
 	Directory func(*directory.Config) // changes the configuration; may be nil
 	API       func(*api.Config)       // likewise
+	Node      func(*node.Config)      // likewise
 	Empty     bool                    // without the organisation and what goes with it
 	Purge     bool                    // what a deleted application holds goes at once
 	ZeroAdds  bool                    // 0 in an event resets nothing
@@ -153,6 +154,9 @@ func OpenWith(dir string, opts Options) (s *Server, err error) {
 	nc.Tasks.Kinds = append(nc.Tasks.Kinds, tasks.Mail(deliverer{sender, &s.dir}))
 	nc.Tasks.Kinds = append(nc.Tasks.Kinds, s.jobKinds()...)
 	nc.Tasks.Backoff = 10 * time.Millisecond
+	if opts.Node != nil {
+		opts.Node(&nc)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if s.Node, err = node.Start(ctx, nc); err != nil {
