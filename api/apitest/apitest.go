@@ -49,6 +49,10 @@ type Server struct {
 	Mails  *Mailbox // what was sent, unless Options says otherwise
 	Assets *assets.Store
 	Data   *collections.Handlers
+	// Cluster is what the server stands for if it is an organisation of one: Node, Assets
+	// and Data are those of the first node. nil: it is a server by itself.
+	Cluster *Cluster
+
 	dir    atomic.Pointer[directory.Directory]
 	jobs   atomic.Pointer[portage.Handlers]
 	client *http.Client
@@ -303,11 +307,16 @@ func (s *Server) Close() error {
 
 // populate makes the organisation, unless it is there, and signs its owner in.
 func (s *Server) populate() error {
-	const owner = `{"organization":"acme","username":"dana","name":"Dana","email":"dana@example.test","password":"dana-secret"}`
-	if _, err := s.Do("POST", "/management/orgs", "", owner); err != nil {
+	return s.founded("acme", "dana")
+}
+
+// founded makes an organisation and signs its owner in.
+func (s *Server) founded(organisation, owner string) error {
+	if _, err := s.Do("POST", "/management/orgs", "", fmt.Sprintf(
+		`{"organization":%q,"username":%[2]q,"name":"Dana","email":"%[2]s@example.test","password":"dana-secret"}`, organisation, owner)); err != nil {
 		return err
 	}
-	a, err := s.Do("POST", "/management/token", "", `{"grant_type":"password","username":"dana","password":"dana-secret"}`)
+	a, err := s.Do("POST", "/management/token", "", fmt.Sprintf(`{"grant_type":"password","username":%q,"password":"dana-secret"}`, owner))
 	if err != nil {
 		return err
 	}
