@@ -84,7 +84,7 @@ func (f *features) upload(ctx context.Context, path string, length int64) error 
 	if err != nil {
 		return err
 	}
-	defer file.Close() //nolint:errcheck // it was only read
+	defer file.Close()
 	res, err := f.request(ctx, http.MethodPut, file, length)
 	if err != nil {
 		return err
@@ -121,7 +121,7 @@ func copyFile(from, to string) error {
 	if err != nil {
 		return err
 	}
-	defer source.Close() //nolint:errcheck // it was only read
+	defer source.Close()
 	target, err := os.Create(to)
 	if err != nil {
 		return err

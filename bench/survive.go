@@ -231,8 +231,36 @@ func (s *survive) kill(ctx context.Context, partition int, ended chan error) (ki
 		if err := sleep(ctx, s.down); err != nil {
 			return kills, err
 		}
-		if err := errors.Join(s.stand.died(), s.stand.start(ctx)); err != nil {
+		if err := s.revive(ctx); err != nil {
 			return kills, fmt.Errorf("after killing node %d: %w", node, err)
+		}
+	}
+}
+
+// revive starts all nodes that do not run, and those again that have ended because the
+// disk of this machine stood still, as they are to do.
+func (s *survive) revive(ctx context.Context) error {
+	c := s.stand.cluster
+	for tries := 3; ; tries-- {
+		err := s.stand.died()
+		if err == nil {
+			err = s.stand.start(ctx)
+		}
+		if err == nil || tries == 0 {
+			return err
+		}
+		stalled := false
+		for i := range c.Nodes() {
+			if c.Died(i) && strings.Contains(c.LogTail(i), "the disk has not taken a write") {
+				fmt.Fprintf(s.out, "node %d ended: the disk stood still\n", i)
+				stalled = true
+				if err := c.Bury(i); err != nil {
+					return err
+				}
+			}
+		}
+		if !stalled {
+			return err
 		}
 	}
 }
