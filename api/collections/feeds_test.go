@@ -456,3 +456,28 @@ func postsCountOnce(t *testing.T, r *rest) {
 		t.Errorf("activities are counted as %s", n)
 	}
 }
+
+// TestSyncWaits: with sync=true an answer means that everybody has what was posted, also if
+// a task brings it, and whichever node was asked.
+func TestSyncWaits(t *testing.T) { everywhere(t, syncWaits) }
+
+func syncWaits(t *testing.T, r *rest) {
+	const followers, posts = 130, 2 // together more than the command does by itself
+	r.user("ana")
+	var users []string
+	for i := range followers {
+		users = append(users, fmt.Sprintf(`{"username":"f%d"}`, i))
+	}
+	r.ok("POST", "/users", "["+strings.Join(users, ",")+"]")
+	for i := range followers {
+		r.ok("POST", fmt.Sprintf("/users/f%d/following/users/ana", i), "")
+	}
+	for round := 1; round <= 3; round++ {
+		r.ok("POST", "/users/ana/activities?sync=true", `[{"verb":"post","content":"a"},{"verb":"post","content":"b"}]`)
+		for _, i := range []int{0, followers / 2, followers - 1} { // a task goes from one end to the other
+			if got := len(r.ok("GET", fmt.Sprintf("/users/f%d/feed?limit=100", i), "").Entities()); got != posts*round {
+				t.Errorf("after round %d, follower %d has %d activities, want %d", round, i, got, posts*round)
+			}
+		}
+	}
+}
