@@ -2,8 +2,10 @@ package command
 
 import (
 	"encoding/binary"
+	"strings"
 
 	"github.com/trellisdb/trellis/storage/entity"
+	"github.com/trellisdb/trellis/storage/fault"
 )
 
 // MaxCells is how many buckets one ImportCounters may bring.
@@ -191,4 +193,31 @@ func (r *reader) counterPart() CounterPart {
 	}
 	p.Line = r.uvarint()
 	return p
+}
+
+// Valid refuses a part that no counter can have.
+func (p *CounterPart) Valid() error {
+	bad := func(format string, args ...any) error { return fault.New(fault.IllegalArgument, format, args...) }
+	switch {
+	case !ValidCounterName(p.Name):
+		return bad("a counter cannot have the name %.60q", p.Name)
+	case p.Name == "application" || strings.HasPrefix(p.Name, "application.") || p.Name == "system":
+		return bad("counter %.60q is the system's own", p.Name)
+	case len(p.Dimensions.Category) > MaxCategory:
+		return bad("a category cannot have %d bytes", len(p.Dimensions.Category))
+	}
+	for i := range p.Cells {
+		c := &p.Cells[i]
+		switch {
+		case c.Resolution >= entity.Resolutions || c.Bucket < 0 || c.Resolution.Bucket(c.Bucket) != c.Bucket:
+			return bad("counter %.60q has no bucket that begins at %d", p.Name, c.Bucket)
+		case c.Reset > p.Resets || c.Clears && c.Reset == 0:
+			return bad("counter %.60q was reset %d times, and not %d", p.Name, p.Resets, c.Reset)
+		case p.Resets == 0 && (c.Resolution != entity.Minute || entity.Day.Bucket(c.Bucket) != entity.Day.Bucket(p.Cells[0].Bucket)):
+			return bad("buckets of counter %.60q are not minutes of one day", p.Name)
+		case p.Resets == 0 && i > 0 && c.Bucket <= p.Cells[i-1].Bucket:
+			return bad("minutes of counter %.60q are not in order", p.Name)
+		}
+	}
+	return nil
 }
