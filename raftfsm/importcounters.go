@@ -19,24 +19,21 @@ func (m *Machine) importCounters(cmd *command.Command, op *command.ImportCounter
 		return result{}, refuse(fault.IllegalArgument, "%d buckets, more than the %d allowed", cells, command.MaxCells)
 	}
 	var res result
-	existing := uint64(0)
 	for i := range op.Parts {
 		taken, err := m.importCounter(cmd.App, &op.Parts[i], op.Replace)
 		if f := refusedBy(err); f != nil {
 			res.Errors = append(res.Errors, command.ItemError{Index: i, Code: f.Code, Message: f.Message})
 			continue
 		}
-		switch {
-		case err != nil:
+		if err != nil {
 			return result{}, err
-		case taken:
+		}
+		if taken {
 			res.Handled++
-		default:
-			existing++
 		}
 	}
 	lines := func(i int) uint64 { return op.Parts[i].Line }
-	return res, m.noteJob(cmd, &op.Note, res, existing, lines, nil)
+	return res, m.noteJob(cmd, &op.Note, res, 0, lines, nil)
 }
 
 // importCounter makes some of a counter what it was elsewhere, and reports whether

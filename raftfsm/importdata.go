@@ -14,7 +14,6 @@ import (
 func (m *Machine) importData(cmd *command.Command, op *command.ImportData) (result, error) {
 	taken, err := m.importPiece(cmd, op)
 	var res result
-	existing := uint64(0)
 	switch f := refusedBy(err); {
 	case f != nil:
 		res.Errors = []command.ItemError{{Code: f.Code, Message: f.Message}}
@@ -22,11 +21,9 @@ func (m *Machine) importData(cmd *command.Command, op *command.ImportData) (resu
 		return result{}, err
 	case taken:
 		res.Handled = 1
-	default:
-		existing = 1
 	}
 	lines := func(int) uint64 { return op.Line }
-	return res, m.noteJob(cmd, &op.Note, res, existing, lines, nil)
+	return res, m.noteJob(cmd, &op.Note, res, 0, lines, nil)
 }
 
 // importPiece takes a piece of data, and gives the data to its entity once it is whole.
@@ -54,7 +51,14 @@ func (m *Machine) importPiece(cmd *command.Command, op *command.ImportData) (boo
 		if !exists || b.Object == "" {
 			return false, noBlob(op.Blob)
 		}
-		return true, m.adopt(cmd.App, &p, op, &b)
+		if err := m.adopt(cmd.App, &p, op, &b); err != nil || op.Staged.IsZero() {
+			return true, err
+		}
+		_, err := m.dropBlob(cmd, &command.DropBlob{Blob: op.Staged})
+		if refusedBy(err) != nil { // it is some entity's
+			err = nil
+		}
+		return true, err
 	}
 	return m.importChunk(cmd, op, &p, &b, exists)
 }

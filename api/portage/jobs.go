@@ -22,6 +22,7 @@ type Subject struct {
 	Open         bool
 	Collection   string // of an export: the one that is wanted; empty: all
 	Credentials  bool   // of an export
+	NoData       bool   // of an export
 	Replace      bool   // of an import
 }
 
@@ -77,7 +78,7 @@ func (h *Handlers) StartImport(ctx context.Context, body *fastjson.Value, s *Sub
 		return ShownJob{}, err
 	}
 	id := entity.NewID()
-	sealed, err := h.seal(id, &importing{Access: a, Prefix: prefix, Replace: s.Replace})
+	sealed, err := h.seal(id, &importing{Access: a, Prefix: prefix, Replace: s.Replace, Application: s.Application})
 	if err != nil {
 		return ShownJob{}, err
 	}
@@ -111,7 +112,7 @@ func (h *Handlers) StartExport(ctx context.Context, body *fastjson.Value, s *Sub
 		return ShownJob{}, err
 	}
 	id := entity.NewID()
-	task := exporting{Access: a, Prefix: prefix, Job: id, Only: s.Collection, Credentials: s.Credentials}
+	task := exporting{Access: a, Prefix: prefix, Job: id, Only: s.Collection, Credentials: s.Credentials, NoData: s.NoData}
 	job := entity.Job{
 		ID: id, Kind: entity.JobExport, State: entity.JobCreated, Target: target(&a, prefix),
 		Organization: s.Organization, Application: s.Application, Collection: s.Collection, Files: uint32(len(s.Apps)),

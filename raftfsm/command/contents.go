@@ -26,9 +26,11 @@ const MaxCells = 5000
 // or not any more), Conflict (the data is that of another entity, or not being written),
 // EntityTooLarge, IllegalArgument. Both are also noted in the job of Note.
 type ImportData struct {
-	Owner    Ref
-	Blob     entity.ID
-	Object   bool // there is no piece: it is an object
+	Owner  Ref
+	Blob   entity.ID
+	Object bool // there is no piece: it is an object
+	// Staged is data of chunks that the object was made of, and that goes now; zero: none.
+	Staged   entity.ID
 	Size     uint64
 	Chunk    uint64 // bytes of a piece, the last one's apart
 	Number   uint32 // of the piece
@@ -59,15 +61,6 @@ type ImportFeeds struct {
 	Note  JobNote
 }
 
-// CounterCell is a bucket of a counter.
-type CounterCell struct {
-	Resolution entity.Resolution
-	Bucket     int64  // begin, ms since the epoch
-	Value      int64  // if Clears is not set
-	Reset      uint64 // number of the reset that it comes after; 0: none
-	Clears     bool   // it is no sum: the bucket was reset, and Reset is the number of that
-}
-
 // CounterPart is some of what was counted under a name, with some dimensions.
 //
 // Of a counter that was never reset, Cells are minutes of one day: what hours, the day
@@ -77,7 +70,7 @@ type CounterPart struct {
 	Named      bool   // it was counted under its own name
 	Resets     uint64 // how often it was reset
 	Dimensions entity.Dimensions
-	Cells      []CounterCell
+	Cells      []entity.CounterCell
 	Line       uint64
 }
 
@@ -110,7 +103,7 @@ const (
 
 func (o ImportData) appendBody(dst []byte) []byte {
 	dst = append(appendRef(dst, &o.Owner), o.Blob[:]...)
-	dst = appendBool(dst, o.Object)
+	dst = append(appendBool(dst, o.Object), o.Staged[:]...)
 	for _, n := range []uint64{o.Size, o.Chunk, uint64(o.Number)} {
 		dst = binary.AppendUvarint(dst, n)
 	}
@@ -121,7 +114,7 @@ func (o ImportData) appendBody(dst []byte) []byte {
 
 func (r *reader) importData() Op {
 	return ImportData{
-		Owner: r.ref(), Blob: r.id(), Object: r.bool(), Size: r.uvarint(), Chunk: r.uvarint(), Number: r.number(), Bytes: r.bytes(), Metadata: r.bytes(),
+		Owner: r.ref(), Blob: r.id(), Object: r.bool(), Staged: r.id(), Size: r.uvarint(), Chunk: r.uvarint(), Number: r.number(), Bytes: r.bytes(), Metadata: r.bytes(),
 		Expires: r.varint(), Replace: r.bool(), Line: r.uvarint(), Note: r.note(),
 	}
 }
@@ -184,9 +177,9 @@ func (r *reader) counterPart() CounterPart {
 		Name: r.string(), Named: r.bool(), Resets: r.uvarint(), Dimensions: entity.Dimensions{User: r.id(), Group: r.id(), Category: r.string()},
 	}
 	if n := r.count(minCell); n > 0 {
-		p.Cells = make([]CounterCell, n)
+		p.Cells = make([]entity.CounterCell, n)
 		for i := range p.Cells {
-			p.Cells[i] = CounterCell{
+			p.Cells[i] = entity.CounterCell{
 				Resolution: entity.Resolution(r.byte()), Bucket: r.varint(), Value: r.varint(), Reset: r.uvarint(), Clears: r.bool(),
 			}
 		}
