@@ -72,7 +72,7 @@ func inner(text string) string {
 }
 
 type counted struct {
-	Imported, Existing, Linked, Failed int
+	Imported, Existing, Linked, Attached, Had, Listed, Counted, Failed int
 	Errors                             []struct {
 		Line  int
 		Error string
@@ -91,6 +91,10 @@ func (w *world) load(app, token, lines, query string) (sum counted) {
 		sum.Imported += answer.Data.Imported
 		sum.Existing += answer.Data.Existing
 		sum.Linked += answer.Data.Linked
+		sum.Attached += answer.Data.Attached
+		sum.Had += answer.Data.Had
+		sum.Listed += answer.Data.Listed
+		sum.Counted += answer.Data.Counted
 		sum.Failed += answer.Data.Failed
 		sum.Errors = append(sum.Errors, answer.Data.Errors...)
 	}
@@ -98,7 +102,8 @@ func (w *world) load(app, token, lines, query string) (sum counted) {
 }
 
 func (c counted) String() string {
-	return fmt.Sprintf("imported %d existing %d linked %d failed %d %v", c.Imported, c.Existing, c.Linked, c.Failed, c.Errors)
+	return fmt.Sprintf("imported %d existing %d linked %d attached %d had %d listed %d counted %d failed %d %v",
+		c.Imported, c.Existing, c.Linked, c.Attached, c.Had, c.Listed, c.Counted, c.Failed, c.Errors)
 }
 
 // unzip returns the one file in a zip file.

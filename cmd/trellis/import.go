@@ -136,16 +136,16 @@ func (im *importer) send(ctx context.Context, s source, part string) error {
 		if err != nil && r.Broken() {
 			return err
 		}
-		// A line that cannot be read is sent, too: the node says what is wrong with it.
-		if err == nil && line.Kind == portable.KindData && part == "entities" && piece.lines > 0 {
-			// It stands between entities: not each of them is to be sent by itself.
+		switch {
+		case err == nil && line.Kind == portable.KindData && part == "entities" && piece.lines > 0:
+			// It stands between entities, and not each of them is to be sent by itself.
 			err = piece.add([]byte("{}"), r.Place().Number)
-		} else if err == nil && !belongs(line, part, im.from) {
+		case err == nil && !belongs(line, part, im.from):
 			if err := im.flush(ctx, s, part, piece); err != nil {
 				return err
 			}
 			continue
-		} else {
+		default: // a line that cannot be read is sent, too: the node says what is wrong with it
 			err = piece.add(r.Raw(), r.Place().Number)
 		}
 		if err != nil {
