@@ -3,9 +3,11 @@ package portage_test
 import (
 	"archive/zip"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -123,4 +125,25 @@ func unzip(t *testing.T, b []byte) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// leave begins an export and goes away after some bytes of it.
+func (w *world) leave(ctx context.Context, cancel func()) {
+	w.Helper()
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.URL+"/acme/shop/export?format=ndjson", nil)
+	if err != nil {
+		w.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+w.Admin)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if _, err := io.ReadFull(resp.Body, make([]byte, 100)); err != nil && resp.StatusCode == 200 {
+		w.Error(err)
+	}
+	cancel()
+	_ = resp.Body.Close() // it was broken off
 }
