@@ -141,7 +141,11 @@ func (h *Handlers) putObject(ctx context.Context, app Placed, d *portable.Data, 
 	if err != nil {
 		return err
 	}
-	return h.data.PutObject(ctx, app.Number, app.ID.String(), d.Blob, body, int64(d.Size)) // #nosec G115 -- at most FileBytes
+	err = h.data.PutObject(ctx, app.Number, app.ID.String(), d.Blob, body, int64(d.Size)) // #nosec G115 -- at most FileBytes
+	if err != nil {                                                                       // whatever it is, it is not the line's
+		err = fault.Wrap(err, fault.Overloaded, "the object store did not take data of %d bytes, try again", d.Size)
+	}
+	return err
 }
 
 // staged reads data that waits. Each chunk is read through a view of its own, which is

@@ -314,7 +314,16 @@ func (h *Handlers) Cancel(ctx context.Context, task *entity.Task) error {
 	if err := h.open(task, &body); err != nil {
 		return err
 	}
-	return report(ctx, &body, proposer{h}, entity.JobFailed, cancelled)
+	if task.App != entity.Management {
+		return report(ctx, &body, proposer{h}, entity.JobFailed, cancelled)
+	}
+	for n := body.Next; n < len(body.Apps); n++ { // those that have no tasks of their own yet
+		one := exporting{Job: body.Job, Apps: body.Apps[n : n+1], File: uint32(n)} // #nosec G115 -- at most maxExported
+		if err := report(ctx, &one, proposer{h}, entity.JobFailed, cancelled); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // cancelled is why a job has failed that somebody cancelled.

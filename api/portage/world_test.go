@@ -75,7 +75,7 @@ func inner(text string) string {
 
 type counted struct {
 	Imported, Existing, Linked, Attached, Had, Listed, Counted, Failed int
-	Errors                             []struct {
+	Errors                                                             []struct {
 		Line  int
 		Error string
 	}
