@@ -278,6 +278,9 @@ func TestEndedStream(t *testing.T) {
 	w := newWorld(t)
 	w.fill("shop")
 	for range 2 * portage.DefaultConfig().Exports {
+		if a, err := w.Do("HEAD", "/acme/shop/export", w.Admin, ""); err != nil || a.Status >= 500 && a.Status != 503 {
+			t.Errorf("HEAD: %v %d", err, a.Status)
+		}
 		ctx, cancel := context.WithCancel(w.Context())
 		w.leave(ctx, cancel)
 	}

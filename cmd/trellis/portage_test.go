@@ -252,10 +252,11 @@ func TestLargeDataTravelsInLittleMemory(t *testing.T) {
 	send("POST", "/management/orgs", "application/json", []byte(`{"organization":"acme","username":"dana","email":"dana@example.org","password":"s3same"}`))
 	send("POST", "/management/orgs/acme/apps", "application/json", []byte(`{"name":"copy"}`))
 	send("POST", "/acme/sandbox/items", "application/json", []byte(`{"name":"large"}`))
-	data := picture(3, 200<<20)
-	sum := md5Of(data)
-	send("PUT", "/acme/sandbox/items/large", "image/jpeg", data)
-	data = nil
+	sum := func() []byte {
+		data := picture(3, 200<<20)
+		send("PUT", "/acme/sandbox/items/large", "image/jpeg", data)
+		return md5Of(data)
+	}()
 	before, most := resident(t, p), int64(0)
 	stop := make(chan struct{})
 	var looking sync.WaitGroup
