@@ -68,8 +68,8 @@ func (h *Handlers) skipper(ctx context.Context, app entity.AppID, replace bool) 
 
 // place brings a piece of data to where the cluster keeps data, and returns the command
 // that is left to do; nil: none. A fault of status 4xx is about the piece. To do it again
-// does no harm.
-func (h *Handlers) place(ctx context.Context, app Placed, d *portable.Data, o *Options) (command.Op, error) {
+// does no harm. Objects are stored within long.
+func (h *Handlers) place(ctx, long context.Context, app Placed, d *portable.Data, o *Options) (command.Op, error) {
 	typ, err := offered(d.Collection)
 	if err != nil {
 		return nil, err
@@ -88,14 +88,14 @@ func (h *Handlers) place(ctx context.Context, app Placed, d *portable.Data, o *O
 	}
 	op.Object = true
 	if d.Offset == 0 && d.Last() {
-		return op, h.putObject(ctx, app, d, bytes.NewReader(d.Bytes))
+		return op, h.putObject(ctx, long, app, d, bytes.NewReader(d.Bytes))
 	}
 	op.Staged = stagedID(d.Blob)
 	whole, err := h.stage(ctx, app.Number, d, &op)
 	if err != nil || !d.Last() {
 		return nil, err
 	}
-	return op, h.putObject(ctx, app, d, &staged{ctx: ctx, h: h, app: app.Number, id: op.Staged, blob: whole})
+	return op, h.putObject(ctx, long, app, d, &staged{ctx: long, h: h, app: app.Number, id: op.Staged, blob: whole})
 }
 
 // stagedID is the id under which the pieces of data wait until all of them are there and
@@ -130,7 +130,7 @@ func (h *Handlers) stage(ctx context.Context, app entity.AppID, d *portable.Data
 }
 
 // putObject stores an object that no entity has.
-func (h *Handlers) putObject(ctx context.Context, app Placed, d *portable.Data, body io.Reader) error {
+func (h *Handlers) putObject(ctx, long context.Context, app Placed, d *portable.Data, body io.Reader) error {
 	err := h.reading(ctx, app.Number, func(v *storage.View) error {
 		b, found, err := storage.ReadBlob(v, app.Number, d.Blob)
 		if err == nil && found && (b.State != entity.BlobOpen || b.Object == "") {
@@ -141,7 +141,7 @@ func (h *Handlers) putObject(ctx context.Context, app Placed, d *portable.Data, 
 	if err != nil {
 		return err
 	}
-	err = h.data.PutObject(ctx, app.Number, app.ID.String(), d.Blob, body, int64(d.Size)) // #nosec G115 -- at most FileBytes
+	err = h.data.PutObject(long, app.Number, app.ID.String(), d.Blob, body, int64(d.Size)) // #nosec G115 -- at most FileBytes
 	if err != nil {                                                                       // whatever it is, it is not the line's
 		err = fault.Wrap(err, fault.Overloaded, "the object store did not take data of %d bytes, try again", d.Size)
 	}

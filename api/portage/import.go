@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"strconv"
+	"time"
 
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/raftfsm/command"
@@ -82,7 +83,7 @@ func (h *Handlers) Import(req *wire.Request, app Placed, open bool, credentials 
 		if err != nil {
 			return nil, err
 		}
-		if err := h.run(req.Context(), app, &b, &o, &c); err != nil {
+		if err := h.run(req, app, &b, &o, &c); err != nil {
 			return nil, err
 		}
 		if b.End {
@@ -92,7 +93,8 @@ func (h *Handlers) Import(req *wire.Request, app Placed, open bool, credentials 
 }
 
 // run runs a batch and counts what became of it.
-func (h *Handlers) run(ctx context.Context, app Placed, b *Batch, o *Options, c *counts) error {
+func (h *Handlers) run(req *wire.Request, app Placed, b *Batch, o *Options, c *counts) error {
+	ctx := req.Context()
 	for i := range b.Refused {
 		c.fail(b.Refused[i].Line, b.Refused[i].Code, b.Refused[i].Message)
 	}
@@ -103,7 +105,7 @@ func (h *Handlers) run(ctx context.Context, app Placed, b *Batch, o *Options, c 
 	}
 	c.Had += b.Had
 	if b.Data != nil {
-		return h.attach(ctx, app, b, o, c)
+		return h.attach(req, app, b, o, c)
 	}
 	if b.Op == nil {
 		return nil
@@ -130,12 +132,20 @@ func (h *Handlers) run(ctx context.Context, app Placed, b *Batch, o *Options, c 
 	return nil
 }
 
-// attach brings a piece of data.
-func (h *Handlers) attach(ctx context.Context, app Placed, b *Batch, o *Options, c *counts) error {
-	op, err := h.place(ctx, app, b.Data, o)
+// objectTime is how long an object may take that is stored while a client waits.
+const objectTime = 10 * time.Minute
+
+// attach brings a piece of data. To store an object may take longer than requests do.
+func (h *Handlers) attach(req *wire.Request, app Placed, b *Batch, o *Options, c *counts) error {
+	long, cancel := context.WithTimeout(req.StreamContext(), objectTime)
+	defer cancel()
+	op, err := h.place(req.Context(), long, app, b.Data, o)
+	if b.Data.Last() && h.data.Remote() {
+		req.Renew()
+	}
 	var out command.Outcome
 	if err == nil && op != nil {
-		out, err = h.do(ctx, app.Number, op)
+		out, err = h.do(req.Context(), app.Number, op)
 	}
 	if f, ours := lineFault(err); ours {
 		c.fail(b.dataLine, f.Code, f.Message)

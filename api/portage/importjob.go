@@ -243,7 +243,7 @@ func (h *Handlers) importFile(ctx context.Context, task *entity.Task, body *impo
 		return false, err
 	}
 	if b.Data != nil {
-		b.Op, err = h.place(ctx, Placed{task.App, body.Application}, b.Data, &opts)
+		b.Op, err = h.place(ctx, ctx, Placed{task.App, body.Application}, b.Data, &opts)
 		if f, ours := lineFault(err); ours {
 			b.Refused = append(b.Refused, entity.JobError{Line: b.dataLine, Code: f.Code, Message: why(f)})
 			b.Op, err = nil, nil

@@ -123,15 +123,20 @@ func (s *source) object(p []byte, offset uint64) (err error) {
 	if s.d.Objects == nil {
 		return fault.New(fault.NotImplemented, "the data is in an object store, and none is configured")
 	}
-	if s.body == nil {
-		if s.body, err = s.d.Objects(s.d.ctx, s.d.App, s.id, s.blob, int64(offset), int64(s.blob.Size-offset)); err != nil { // #nosec G115 -- sizes of files
+	for again := false; ; again = true {
+		if s.body == nil {
+			if s.body, err = s.d.Objects(s.d.ctx, s.d.App, s.id, s.blob, int64(offset), int64(s.blob.Size-offset)); err != nil { // #nosec G115 -- sizes of files
+				return err
+			}
+		}
+		if _, err = io.ReadFull(s.body, p); err == nil {
+			return nil
+		}
+		err = errors.Join(fmt.Errorf("object %s: %w", s.blob.Object, err), s.close())
+		if s.body = nil; again || s.d.ctx.Err() != nil { // a store ends what a slow client leaves waiting
 			return err
 		}
 	}
-	if _, err := io.ReadFull(s.body, p); err != nil {
-		return fmt.Errorf("object %s: %w", s.blob.Object, err)
-	}
-	return nil
 }
 
 func (s *source) close() error {
