@@ -142,7 +142,7 @@ func (h *Handlers) putObject(ctx, long context.Context, app Placed, d *portable.
 		return err
 	}
 	err = h.data.PutObject(long, app.Number, app.ID.String(), d.Blob, body, int64(d.Size)) // #nosec G115 -- at most FileBytes
-	if err != nil {                                                                       // whatever it is, it is not the line's
+	if err != nil {                                                                        // whatever it is, it is not the line's
 		err = fault.Wrap(err, fault.Overloaded, "the object store did not take data of %d bytes, try again", d.Size)
 	}
 	return err
