@@ -143,9 +143,12 @@ func (m *Machine) adopt(app entity.AppID, p *place, op *command.ImportData, b *e
 	return m.endTask(dropID(app, op.Blob))
 }
 
-// describedAs returns an object with what an entity says of its data, which an import of
-// the entity does not bring.
+// describedAs returns an object with what an entity says of its data, if it has any: an
+// import of the entity does not bring that.
 func (m *Machine) describedAs(object []byte, e *entity.Entity) ([]byte, error) {
+	if e.Blob.IsZero() {
+		return object, nil
+	}
 	for o := index.NewObject(e.JSON); ; {
 		p, ok := o.Next()
 		if !ok {

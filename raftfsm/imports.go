@@ -115,19 +115,13 @@ func (m *Machine) reimport(c *collection, op *command.ImportEntities, item *comm
 	if !op.Replace {
 		return false, nil
 	}
-	if err := tooLarge(item.JSON); err != nil {
-		return false, err
-	}
 	old.JSON = bytes.Clone(old.JSON) // it would live until the next find only
-	brought := item.JSON
-	if !old.Blob.IsZero() { // it keeps its data, and what it says of it
-		var err error
-		if brought, err = m.describedAs(brought, old); err != nil {
-			return false, err
-		}
-		if err := tooLarge(brought); err != nil {
-			return false, err
-		}
+	brought, err := m.describedAs(item.JSON, old)
+	if err == nil {
+		err = tooLarge(brought)
+	}
+	if err != nil {
+		return false, err
 	}
 	held, err := m.grantsOf(c.App, item.ID)
 	if err != nil {
