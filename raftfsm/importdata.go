@@ -72,7 +72,10 @@ func (m *Machine) importChunk(cmd *command.Command, op *command.ImportData, p *p
 	case !exists && op.Number > 0:
 		return false, refuse(fault.EntityNotFound, "the first piece of data %s is not there, or not any more: import the file again", op.Blob)
 	case !exists:
-		if *b, err = m.newBlob(cmd.App, op.Blob, op.Size, op.Chunk, ""); err != nil {
+		if *b, err = m.newBlob(cmd.App, op.Blob, op.Size, op.Chunk, ""); err == nil && b.Chunks() > 1 {
+			err = m.room(cmd.App) // for the task that removes it
+		}
+		if err != nil {
 			return false, err
 		}
 	}

@@ -24,7 +24,8 @@ const MaxCells = 5000
 // Outcome.Handled is 1 if the piece was taken, and Outcome.Errors says why it was not:
 // ServiceResourceNotFound (no such entity), EntityNotFound (the first piece is not there,
 // or not any more), Conflict (the data is that of another entity, or not being written),
-// EntityTooLarge, IllegalArgument. Both are also noted in the job of Note.
+// EntityTooLarge, IllegalArgument, TooManyRequests (as many pieces wait as an application
+// may have tasks). Both are also noted in the job of Note.
 type ImportData struct {
 	Owner  Ref
 	Blob   entity.ID
