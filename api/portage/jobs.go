@@ -190,6 +190,8 @@ func (h *Handlers) Job(ctx context.Context, app entity.AppID, kind entity.JobKin
 			shown.State, shown.Message = entity.JobFailed.String(), task.LastError
 		case running && task.LastError != "":
 			shown.Message = "trying again"
+		case !running && kind == entity.JobImport: // the operator took it away
+			shown.State, shown.Message = entity.JobFailed.String(), cancelled
 		}
 		return err
 	})
