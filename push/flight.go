@@ -194,7 +194,7 @@ func (p *pool) conclude(it *item, with *opened, r provider.Result, now time.Time
 		p.conclusion(it, failedOutcome(r, attempt), now)
 		return
 	case provider.Blocked:
-		if current && p.breaker.refused(now, r) {
+		if current && p.breaker.refused(now, p.e.cfg.Pause, r) {
 			p.giveUp = true
 		}
 		p.free([]place{it.place}) // of the message nothing is known
@@ -204,7 +204,7 @@ func (p *pool) conclude(it *item, with *opened, r provider.Result, now time.Time
 		p.free([]place{it.place})
 		return
 	}
-	at, ok := again(r, attempt, now, it.began, it.note.expires(), rand.Float64())
+	at, ok := again(r, attempt, p.e.cfg.RetryCap, now, it.began, it.note.expires(), rand.Float64())
 	if !ok {
 		p.conclusion(it, failedOutcome(r, attempt), now)
 		return
@@ -240,7 +240,11 @@ func (p *pool) concluded(notification entity.Seq, o outcome) {
 		code := fmt.Sprint(o.code)
 		p.e.figures.failed(p.kind(), code)
 		if o.state == entity.DeliveryRefused {
-			p.lane.noteRefusal(notification, code+": "+o.message)
+			why := code + ": " + o.message
+			if p.route != nil {
+				why = "notifier " + p.route.label() + ", " + why
+			}
+			p.lane.noteRefusal(notification, why)
 		}
 	}
 }

@@ -401,7 +401,7 @@ func (s *stepper) finish(figures *entity.Deliveries) (Step, error) {
 		if why = s.lane.refusal(s.at.number); why == "" {
 			why = "no delivery was possible; the receipts say why"
 		} else {
-			why = "no delivery was possible, the last was refused with " + why
+			why = "no delivery was possible, the last was refused: " + why
 		}
 	}
 	if figures.Total() == 0 {
