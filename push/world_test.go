@@ -366,7 +366,7 @@ func (w *world) start(services provider.Set, change func(*Config)) *fakeNode {
 	tc := tasks.DefaultConfig()
 	tc.Log = log
 	tc.Kinds = []tasks.Kind{{Name: entity.TaskPush, Run: func(ctx context.Context, job *tasks.Job) (tasks.Step, error) {
-		s, err := n.engine.Step(ctx, Task{App: job.Task.App, Partition: job.Partition, Body: job.Task.Body, Now: job.Now})
+		s, err := n.engine.Step(ctx, Task{App: job.Task.App, Partition: job.Partition, Body: job.Task.Body, Attempts: int(job.Task.Attempts), Now: job.Now})
 		return tasks.Step{Effect: s.Effect, Finish: s.Finish, NotBefore: s.NotBefore, Body: s.Body}, err
 	}}}
 	if n.runner, err = tasks.New(tc, n); err != nil {
@@ -405,6 +405,12 @@ func (everyDevice) Devices(_ context.Context, v *storage.View, _ entity.AppID, p
 	}
 	if target.get("broken") != nil {
 		return nil, nil, fault.New(fault.QueryParse, "no such grammar")
+	}
+	if target.get("corrupt") != nil {
+		return nil, nil, fault.New(fault.Corrupt, "key 0123 of partition 3")
+	}
+	if target.get("odd") != nil {
+		return nil, nil, errors.New("nobody knows")
 	}
 	list, err := allOf(v, devices.Collection)
 	if err != nil {

@@ -41,7 +41,7 @@ func (s *Server) notify(ctx context.Context, job *tasks.Job) (tasks.Step, error)
 	if e == nil {
 		return tasks.Step{}, fault.New(fault.Stopping, "the node is starting")
 	}
-	st, err := e.Step(ctx, push.Task{App: job.Task.App, Partition: job.Partition, Body: job.Task.Body, Now: job.Now})
+	st, err := e.Step(ctx, push.Task{App: job.Task.App, Partition: job.Partition, Body: job.Task.Body, Attempts: int(job.Task.Attempts), Now: job.Now})
 	return tasks.Step{Effect: st.Effect, Finish: st.Finish, NotBefore: st.NotBefore, Body: st.Body}, err
 }
 
