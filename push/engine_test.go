@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -309,6 +310,40 @@ func TestAPauseThatHelps(t *testing.T) {
 		w.devices("n", tokens(300)...)
 		if got, want := w.ended(w.notify(`{"n":"x"}`, "")), `"FINISHED" {"sent":300,"errors":0} 300`; got != want {
 			t.Errorf("ended %s, want %s", got, want)
+		}
+	})
+}
+
+// TestAChangeEndsAPause: what waited is sent by the notifier as it is then, and if that is
+// deleted, ends.
+func TestAChangeEndsAPause(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var good atomic.Bool
+		s := &service{answer: func(context.Context, provider.Message) provider.Result {
+			if good.Load() {
+				return provider.Result{}
+			}
+			return provider.Block("x", "y")
+		}}
+		w.start(fake(s), func(c *Config) { c.Pause = 24 * time.Hour })
+		n, gone := w.notifier("n", "fake"), w.notifier("gone", "fake")
+		w.devices("n", tokens(300)...)
+		w.devices("gone", tokens(300)...)
+		id, lost := w.notify(`{"n":"x"}`, ""), w.notify(`{"gone":"x"}`, "")
+		w.eventually("both are refused", func() bool { return s.count() == 40 })
+		time.Sleep(time.Minute)
+		good.Store(true)
+		began := time.Now()
+		w.change(notifierRules, n.ID, `{"note":"new"}`)
+		w.do(command.DeleteEntity{Collection: notifiers, Target: command.Target{ID: gone.ID}})
+		if got, want := w.ended(id), `"FINISHED" {"sent":300,"errors":0} 300`; got != want {
+			t.Errorf("ended %s, want %s", got, want)
+		}
+		if got, want := w.ended(lost), `"FAILED" {"sent":0,"errors":300} 300`; got != want {
+			t.Errorf("ended %s, want %s", got, want)
+		}
+		if took := time.Since(began); took > time.Minute {
+			t.Errorf("it took %s", took)
 		}
 	})
 }

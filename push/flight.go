@@ -30,20 +30,25 @@ func (o *opened) batch() int {
 }
 
 // open makes p.sender one of the notifier as it is stored now; none if that is gone, and
-// one that refuses if it cannot be used.
+// one that refuses if it cannot be used. What is ready for the notifier as it was is given
+// back, to be taken anew.
 func (p *pool) open(v *storage.View) error {
 	r, err := routeByNumber(v, p.lane.app, p.notifier, p.e.cfg.Providers)
 	if err != nil {
 		return err
+	}
+	p.reviewed = time.Now()
+	changed := r == nil || p.route == nil || p.route.rev != r.rev
+	if changed {
+		p.breaker, p.giveUp = breaker{}, false
+		p.giveBack(func(*item) bool { return true })
 	}
 	if r == nil {
 		p.retire(p.sender)
 		p.route, p.sender = nil, nil
 		return nil
 	}
-	changed := p.route == nil || p.route.rev != r.rev
 	if changed {
-		p.breaker, p.giveUp = breaker{}, false
 		p.limit, p.calm = p.e.cfg.inFlight(r.kind), time.Time{}
 		p.notes = map[entity.Seq]*prepared{}
 	}
