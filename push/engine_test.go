@@ -574,7 +574,9 @@ func TestDeadTokenIsTakenOffEveryDevice(t *testing.T) {
 func TestDeadTokenIsHeldAgainstItsRegistration(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		since := time.Now().Add(time.Minute)
-		s := &service{answer: func(context.Context, provider.Message) provider.Result { return provider.Dead("Unregistered", "410", since) }}
+		s := &service{answer: func(context.Context, provider.Message) provider.Result {
+			return provider.Dead("Unregistered", "410", since)
+		}}
 		w.start(fake(s), nil)
 		w.notifier("n", "fake")
 		with := func(registered time.Time) entity.ID {

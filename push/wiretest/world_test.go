@@ -50,6 +50,7 @@ func newWorld(t *testing.T, o options) *world {
 	}
 	opts := apitest.Options{Engine: func(c *push.Config) {
 		c.Providers, c.Gather, c.Watch, c.RetryCap, c.Pause = set, 5*time.Millisecond, 20*time.Millisecond, 20*time.Millisecond, 20*time.Millisecond
+		c.CloseWithin = 100 * time.Millisecond
 		if o.engine != nil {
 			o.engine(c)
 		}
