@@ -313,6 +313,33 @@ func TestAcceptance13_14(t *testing.T) {
 		w.ok("PUT", "/notifications/"+id, `{"canceled":true}`)
 		w.ended(id)
 	})
+	// What is open when it expires, or its notifier is deleted (section 8).
+	for _, end := range []struct {
+		code, words string
+		how         func(id string)
+	}{
+		{"0", "expired", func(id string) {
+			w.ok("PUT", "/notifications/"+id, fmt.Sprintf(`{"expire":%d}`, time.Now().UnixMilli()))
+		}},
+		{"NotifierDeleted", "deleted", func(string) { w.ok("DELETE", "/notifiers/fake", "") }},
+	} {
+		t.Run("13.14 ended with "+end.code, func(t *testing.T) {
+			id := w.notify("/devices/*", `{"fake":"x"}`, "")
+			w.eventually("some are sent", func() bool { return len(w.receipts(id)) > 3 })
+			end.how(id)
+			n := w.ended(id)
+			codes := w.codes(id)
+			if got, want := summary(n), fmt.Sprintf("FINISHED %d %d 300", codes[""], codes[end.code]); got != want || codes[end.code] == 0 || len(codes) != 2 {
+				t.Errorf("ended %s, want %s; %v", got, want, codes)
+			}
+			for _, r := range w.receipts(id) {
+				if r["errorCode"] != nil && !strings.Contains(fmt.Sprint(r["errorMessage"]), end.words) {
+					t.Errorf("receipt %v", r)
+					break
+				}
+			}
+		})
+	}
 }
 
 // acceptance13_16: the answer waits for no device, and what is in memory is bounded. How
