@@ -1,6 +1,7 @@
 package push
 
 import (
+	"errors"
 	"time"
 
 	"github.com/trellisdb/trellis/push/provider"
@@ -16,6 +17,7 @@ const (
 	slotPause     = 10 * time.Millisecond
 	dryFor        = 5 * time.Second // a pool without work looks again, should nobody wake it
 	readPause     = time.Second     // after a partition could not be read
+	reviewEvery   = time.Second     // how old what is known of the notifier may be while something waits to be sent
 	growAfter     = 50              // messages sent after which a pool that was slowed down sends one more at a time
 	sendWithin    = 2 * time.Minute // a bound on what a sender's own time-outs should bound
 	maxRemembered = 10_000          // deliveries of which it is known how much of a message was accepted
@@ -70,6 +72,7 @@ type pool struct {
 	turn     entity.Seq // notification that was looked at last
 	dry      bool       // there is nothing that is due
 	next     time.Time  // when there may be
+	reviewed time.Time  // when the notifier was read last
 	used     time.Time  // last
 }
 
@@ -144,9 +147,12 @@ func earlier(a, b time.Time) time.Time {
 // has happened.
 func (p *pool) work(now time.Time) (until time.Time) {
 	p.giveBack(func(it *item) bool { return p.giveUp || p.lane.isHalted(it.notification) })
+	if err := p.review(now); err != nil {
+		return p.unread(now, err)
+	}
 	if !p.giveUp {
 		if p.breaker.paused(now) {
-			return p.breaker.until
+			return earlier(p.breaker.until, now.Add(reviewEvery))
 		}
 		if now.Before(p.calm) {
 			return p.calm
@@ -157,10 +163,7 @@ func (p *pool) work(now time.Time) (until time.Time) {
 	}
 	if !p.dry && len(p.ready) < takeAtOnce/2 && p.held < maxHeld {
 		if err := p.take(now); err != nil {
-			if p.lane.leads() {
-				p.e.log.Warn("open deliveries not read, trying again", "partition", p.lane.partition, "application", p.lane.app, "error", err)
-			}
-			p.dry, p.next = true, now.Add(readPause)
+			p.dry, p.next = true, p.unread(now, err)
 		}
 		if !p.dry && len(p.ready) == 0 && p.held < maxHeld {
 			return now // there was much to look through, and there is more
@@ -170,6 +173,28 @@ func (p *pool) work(now time.Time) (until time.Time) {
 		return now.Add(slotPause)
 	}
 	return p.next
+}
+
+// unread says that the partition could not be read, and returns when to try again.
+func (p *pool) unread(now time.Time, err error) time.Time {
+	if p.lane.leads() {
+		p.e.log.Warn("open deliveries not read, trying again", "partition", p.lane.partition, "application", p.lane.app, "error", err)
+	}
+	return now.Add(readPause)
+}
+
+// review finds out whether the notifier was changed or deleted, if something waits for it
+// and it was not read lately: that ends a pause.
+func (p *pool) review(now time.Time) (err error) {
+	if len(p.ready) == 0 && !p.breaker.paused(now) || now.Sub(p.reviewed) < reviewEvery {
+		return nil
+	}
+	v, err := p.e.host.View(p.lane.partition)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, v.Close()) }()
+	return p.open(v)
 }
 
 // start starts what is ready, as far as there may be more in flight. It reports whether

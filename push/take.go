@@ -114,6 +114,7 @@ func (t *taking) notification(w *storage.Waiting) (more bool, err error) {
 		return false, nil
 	}
 	if t.lane.isHalted(w.Notification) {
+		delete(t.cursors, w.Notification)
 		return false, nil // its task ends them
 	}
 	after, going := t.cursors[w.Notification]
@@ -153,6 +154,9 @@ func (t *taking) notification(w *storage.Waiting) (more bool, err error) {
 		if err := t.delivery(n, d); err != nil {
 			return false, err
 		}
+	}
+	if t.load[w.Notification] == 0 {
+		delete(t.notes, w.Notification)
 	}
 	return true, nil
 }
