@@ -7,12 +7,12 @@ GOLANGCI ?= golangci-lint
 RACE ?= ./storage ./raftfsm/raftlog ./raftfsm/transport ./node/... ./api/... ./push/... ./bench/client ./bench/cluster ./bench/crash ./bench/history ./bench/load ./bench/mesh ./bench/workload
 FUZZTIME ?= 30s
 
-.PHONY: build check format vet lint layers test race browser fuzz bench soak soak-short
+.PHONY: build check format vet lint layers test race browser fuzz bench soak soak-short survive-short
 
 build:
 	$(GO) build -trimpath -o trellis ./cmd/trellis
 
-check: format build vet lint layers test race soak-short
+check: format build vet lint layers test race soak-short survive-short
 
 format:
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
@@ -51,4 +51,8 @@ soak:
 
 # Some minutes of it, as CI runs it: with time enough for a machine that does much else.
 soak-short:
-	$(GO) run ./bench soak --schedules 12 --duration 12s --ready 2m --agree 2m $(SOAK)
+	$(GO) run ./bench soak --schedules 10 --duration 12s --ready 2m --agree 2m $(SOAK)
+
+# Background work of a cluster whose leader is killed, small; without what has to be downloaded.
+survive-short:
+	$(GO) run ./bench survive --works counters,feed,clear,broadcast,apns --counts 10000 --followers 3000 --entities 40000 --devices 20000 --every 1s --down 1s --ready 2m

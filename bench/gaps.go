@@ -24,22 +24,40 @@ type window struct {
 	what           string
 	struck, healed time.Duration
 	from, to       time.Duration
+	struckLeader   []bool // by application: the follower that was struck led its partition
+}
+
+// exempted tells whether the fault was another one for some applications.
+func (w window) exempted() string {
+	switch {
+	case !slices.Contains(w.struckLeader, true):
+		return ""
+	case !slices.Contains(w.struckLeader, false):
+		return " (does not count: it led all applications)"
+	}
+	return " (of applications that it did not lead)"
 }
 
 // gapTable collects the longest times without an acknowledged write.
 type gapTable map[plan.Kind][]time.Duration
 
-// add takes over the gap of a window: that of the application that waited
-// longest.
+// add takes over the gap of a window: that of the application that waited longest. For
+// those whose leader was struck it was no fault of a follower, and does not count; if
+// it was so for all, nothing is taken over.
 func (g *gapTable) add(h *history.History, w window, apps int) time.Duration {
 	if *g == nil {
 		*g = make(gapTable)
 	}
-	gap := time.Duration(0)
+	gap, counts := time.Duration(0), false
 	for app := range apps {
-		gap = max(gap, h.Gap(app, w.from, w.to))
+		if app < len(w.struckLeader) && w.struckLeader[app] {
+			continue
+		}
+		gap, counts = max(gap, h.Gap(app, w.from, w.to)), true
 	}
-	(*g)[w.kind] = append((*g)[w.kind], gap)
+	if counts {
+		(*g)[w.kind] = append((*g)[w.kind], gap)
+	}
 	return gap
 }
 

@@ -3,6 +3,7 @@
 //
 //	go run ./bench run      the workloads, beside the limits of the machine
 //	go run ./bench query    shapes of queries by size, and what indexes cost
+//	go run ./bench app      activities, feeds, counters and binary data beside entities and files
 //	go run ./bench load     a million entities: memory and disk
 //	go run ./bench cities   a real data set, paged while others write, restarted
 //	go run ./bench kill     kill -9 under load, then every acknowledged write
@@ -43,6 +44,6 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	c.AddCommand(runCommand(), queryCommand(), loadCommand(), citiesCommand(), killCommand(), damageCommand(), soakCommand(), failoverCommand(), surviveCommand(), limitCommand())
+	c.AddCommand(runCommand(), queryCommand(), appCommand(), loadCommand(), citiesCommand(), killCommand(), damageCommand(), soakCommand(), failoverCommand(), surviveCommand(), limitCommand())
 	return c
 }

@@ -37,13 +37,14 @@ type soaker struct {
 	strict    bool
 	out       io.Writer
 
-	only  []plan.Kind
-	gaps  gapTable
-	total history.Counts
-	keys  int
-	given int // keys the checker gave up on
-	pairs int // replicas compared by digest
-	last  *kept
+	only       []plan.Kind
+	partitions []int // of the applications
+	gaps       gapTable
+	total      history.Counts
+	keys       int
+	given      int // keys the checker gave up on
+	pairs      int // replicas compared by digest
+	last       *kept
 }
 
 // kept is what a finished schedule left in the cluster: it must stay.
@@ -93,6 +94,9 @@ func (s *soaker) run(ctx context.Context) (err error) {
 	if err := s.stand.open(ctx, s.out, s.apps); err != nil {
 		return err
 	}
+	if err := s.locate(); err != nil {
+		return err
+	}
 	var failures error
 	for i := s.first; i < s.first+s.schedules; i++ {
 		err := s.schedule(ctx, i)
@@ -105,7 +109,7 @@ func (s *soaker) run(ctx context.Context) (err error) {
 		}
 		fmt.Fprintf(s.out, "schedule %d FAILED: %v\n", i, err)
 		s.last = nil
-		if err := s.stand.renew(ctx); err != nil {
+		if err := errors.Join(s.stand.renew(ctx), s.locate()); err != nil {
 			failures = errors.Join(failures, err)
 			break
 		}
@@ -115,6 +119,19 @@ func (s *soaker) run(ctx context.Context) (err error) {
 		failures = errors.Join(failures, s.gaps.over(s.stand.nodes))
 	}
 	return failures
+}
+
+// locate finds the partitions of the applications.
+func (s *soaker) locate() error {
+	s.partitions = nil
+	for _, app := range s.stand.apps {
+		p, err := locate(s.stand.cluster, app)
+		if err != nil {
+			return err
+		}
+		s.partitions = append(s.partitions, p)
+	}
+	return nil
 }
 
 // schedule runs one schedule: load and faults, then verification.
@@ -189,7 +206,8 @@ func (s *soaker) torment(ctx context.Context, recorder *history.Recorder, strike
 	for _, w := range windows {
 		w.to = min(w.to, end)
 		gap := s.gaps.add(h, w, s.apps)
-		fmt.Fprintf(s.out, "  %6.2fs to %6.2fs  %-36s longest time without a write %s\n", w.struck.Seconds(), w.healed.Seconds(), w.what, gap.Round(time.Millisecond))
+		fmt.Fprintf(s.out, "  %6.2fs to %6.2fs  %-36s longest time without a write %s%s\n",
+			w.struck.Seconds(), w.healed.Seconds(), w.what, gap.Round(time.Millisecond), w.exempted())
 	}
 	return times, err
 }
@@ -208,8 +226,12 @@ func (s *soaker) strike(ctx context.Context, recorder *history.Recorder, strikes
 			windows[len(windows)-1].to = recorder.Now()
 		}
 		w := window{kind: strike.Kind, struck: recorder.Now(), to: 1<<63 - 1}
-		what, err := hand.inflict(ctx, strike)
-		w.what, w.healed, w.from = what, recorder.Now(), w.struck
+		v := hand.choose(strike)
+		if strike.Kind.Follower() {
+			w.struckLeader = s.ledBy(v.follower)
+		}
+		err := hand.inflict(ctx, v, strike)
+		w.what, w.healed, w.from = v.describe(strike.Kind), recorder.Now(), w.struck
 		if plan.FromEnd(strike.Kind) {
 			w.from = w.healed
 		}
@@ -222,6 +244,17 @@ func (s *soaker) strike(ctx context.Context, recorder *history.Recorder, strikes
 		}
 	}
 	return windows, nil
+}
+
+// ledBy says of each application whether a node leads its partition now.
+func (s *soaker) ledBy(node int) []bool {
+	replicas := s.stand.cluster.Replicas()
+	led := make([]bool, len(s.partitions))
+	for app, partition := range s.partitions {
+		leader, known := cluster.FindLeader(replicas, partition)
+		led[app] = known && leader == node
+	}
+	return led
 }
 
 // warmUp is when the calm before the first strike begins to count: connections

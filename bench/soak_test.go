@@ -68,6 +68,9 @@ func TestGapsAreHeldToTheirGoals(t *testing.T) {
 	if gap := g.add(h, window{kind: plan.KillLeader, from: 500 * time.Millisecond, to: 4500 * time.Millisecond}, 1); gap != 3*time.Second {
 		t.Errorf("gap %s", gap)
 	}
+	if gap := g.add(h, window{kind: plan.KillFollower, from: 500 * time.Millisecond, to: 4500 * time.Millisecond, struckLeader: []bool{true}}, 1); gap != 0 || len(g[plan.KillFollower]) > 0 {
+		t.Errorf("a follower's fault takes over %s from an application that it led", gap)
+	}
 	if gap := g.add(h, window{kind: calm, from: 3900 * time.Millisecond, to: 4100 * time.Millisecond}, 1); gap > calmGoal {
 		t.Errorf("calm gap %s", gap)
 	}

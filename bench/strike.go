@@ -40,18 +40,16 @@ func (s *striker) choose(strike plan.Strike) victim {
 	return v
 }
 
-// inflict carries out a strike, from its beginning until it is healed, and says
-// whom it struck. It heals also if ctx ends meanwhile.
-func (s *striker) inflict(ctx context.Context, strike plan.Strike) (what string, err error) {
-	v := s.choose(strike)
-	what = v.describe(strike.Kind)
+// inflict carries out a strike, from its beginning until it is healed. It heals also
+// if ctx ends meanwhile.
+func (s *striker) inflict(ctx context.Context, v victim, strike plan.Strike) (err error) {
 	switch strike.Kind {
 	case plan.RollingRestart:
-		return what, s.rollingRestart(ctx)
+		return s.rollingRestart(ctx)
 	case plan.FlapLink:
-		return what, s.flap(ctx, v, strike)
+		return s.flap(ctx, v, strike)
 	case plan.Split:
-		return what, s.split(ctx, strike)
+		return s.split(ctx, strike)
 	}
 	if err = s.begin(v, strike.Kind); err == nil {
 		err = sleep(ctx, strike.For)
@@ -63,7 +61,7 @@ func (s *striker) inflict(ctx context.Context, strike plan.Strike) (what string,
 	if strike.Kind == plan.WrongClock {
 		err = errors.Join(err, s.restart(v.leader, 0))
 	}
-	return what, err
+	return err
 }
 
 // afterFreeze starts a node again that has ended because its disk stood still: it

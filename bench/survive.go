@@ -5,15 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/trellisdb/trellis/bench/client"
+	"github.com/trellisdb/trellis/bench/apns"
 	"github.com/trellisdb/trellis/bench/cluster"
+	"github.com/trellisdb/trellis/bench/data"
 )
 
 // survive is the survive command: background work goes on while the leader of its
@@ -24,11 +26,21 @@ type survive struct {
 	followers int
 	entities  int
 	counts    int
+	places    int
+	devices   int
+	cache     string
 	every     time.Duration
+	kills     int
 	down      time.Duration
 	patience  time.Duration
 	out       io.Writer
+
+	apple *apns.Service // if a work needs it
+	peak  int64         // bytes of memory that a node had at most during a work
 }
+
+// workNames are the works there are, in the order in which they are done.
+var workNames = []string{"counters", "feed", "clear", "import", "broadcast", "apns"}
 
 // work is something that a cluster does, or is made to do, while it loses leaders.
 type work interface {
@@ -36,12 +48,6 @@ type work interface {
 	run(ctx context.Context) error     // begins it, and waits for its end
 	verify(ctx context.Context) error  // what is there afterwards
 }
-
-// retryFor is how long a request is tried again that was not answered, or with 5xx.
-const retryFor = 2 * time.Minute
-
-// workers is how many connections prepare, run and verify something.
-const workers = 32
 
 func surviveCommand() *cobra.Command {
 	s := &survive{}
@@ -56,26 +62,38 @@ func surviveCommand() *cobra.Command {
 	}
 	f := c.Flags()
 	s.stand.flags(f)
-	f.StringSliceVar(&s.works, "works", []string{"counters", "feed", "clear", "import"}, "what is done: counters, feed, clear, import")
+	f.StringSliceVar(&s.works, "works", workNames, "what is done: "+strings.Join(workNames, ", "))
 	f.IntVar(&s.followers, "followers", 100_000, "followers of the one who posts")
-	f.IntVar(&s.entities, "entities", 1_000_000, "entities of the collection that is cleared; imported are a tenth of them")
+	f.IntVar(&s.entities, "entities", 1_000_000, "entities of the collection that is cleared")
 	f.IntVar(&s.counts, "counts", 100_000, "increments of one counter, each tried until it is answered")
+	f.IntVar(&s.places, "places", 0, "places of the data set that are imported; 0 is all")
+	f.IntVar(&s.devices, "devices", 1_000_000, "devices that a notification goes to; through APNs goes one to a tenth of them")
+	f.StringVar(&s.cache, "cache", defaultCache(), "folder the data set is downloaded to")
 	f.DurationVar(&s.every, "every", 4*time.Second, "time between two kills, from ready on")
+	f.IntVar(&s.kills, "kills", 0, "kills during a work, at most; 0 is no bound")
 	f.DurationVar(&s.down, "down", 2*time.Second, "how long a killed node stays down")
 	f.DurationVar(&s.patience, "patience", 20*time.Minute, "how long one work may take")
 	return c
 }
 
 func (s *survive) run(ctx context.Context) (err error) {
-	known := []string{"counters", "feed", "clear", "import"}
 	for _, name := range s.works {
-		if !slices.Contains(known, name) {
-			return fmt.Errorf("there is no work %q; there are %s", name, strings.Join(known, ", "))
+		if !slices.Contains(workNames, name) {
+			return fmt.Errorf("there is no work %q; there are %s", name, strings.Join(workNames, ", "))
 		}
 	}
-	if s.followers < 1 || s.entities < 10 || s.counts < 1 {
-		return errors.New("want at least one follower, ten entities and one increment")
+	if s.followers < 1 || s.entities < 1 || s.counts < 1 || s.devices < 10 || s.places < 0 || s.kills < 0 {
+		return errors.New("want at least one follower, one entity, one increment and ten devices, and nothing below zero")
 	}
+	dir, err := os.MkdirTemp("", "trellis-survive-")
+	if err != nil {
+		return fmt.Errorf("make scratch folder: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := s.serveApple(dir); err != nil {
+		return err
+	}
+	defer s.apple.Close()
 	defer func() { err = errors.Join(err, s.stand.close(err != nil)) }()
 	if err := s.stand.open(ctx, s.out, 3); err != nil {
 		return err
@@ -99,30 +117,59 @@ func (s *survive) run(ctx context.Context) (err error) {
 	return nil
 }
 
+// serveApple starts a push service, and configures the nodes to send to it.
+func (s *survive) serveApple(dir string) (err error) {
+	if s.apple, err = apns.Start(); err != nil {
+		return err
+	}
+	ca, config := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "trellis.yaml")
+	text := fmt.Sprintf("push-apns-production: %s\npush-ca-file: %s\n", s.apple.URL(), ca)
+	if err := errors.Join(os.WriteFile(ca, s.apple.CA(), 0o600), os.WriteFile(config, []byte(text), 0o600)); err != nil {
+		return fmt.Errorf("configure the push service: %w", err)
+	}
+	s.stand.args = append(s.stand.args, "--config", config)
+	return nil
+}
+
 // make makes a work by its name.
-func (s *survive) make(name string) work {
+func (s *survive) make(ctx context.Context, name string) (work, error) {
 	all := applied{addrs: s.stand.cluster.Addrs(), app: s.stand.apps[0]}
 	switch name {
 	case "counters":
-		return &countWork{applied: all, n: s.counts}
+		return &countWork{applied: all, n: s.counts}, nil
 	case "feed":
-		return &feedWork{applied: all, followers: s.followers}
+		return &feedWork{applied: all, followers: s.followers}, nil
 	case "clear":
-		return &clearWork{applied: all, entities: s.entities}
+		return &clearWork{applied: all, entities: s.entities}, nil
+	case "broadcast":
+		return &broadcastWork{applied: all, provider: "noop", devices: s.devices, out: s.out}, nil
+	case "apns":
+		all.app = s.stand.apps[1] // has no devices yet
+		return &broadcastWork{applied: all, provider: "apple", devices: s.devices / 10, out: s.out, apple: s.apple}, nil
+	}
+	places, err := data.Cities(ctx, s.cache)
+	if err != nil {
+		return nil, err
+	}
+	if s.places > 0 {
+		places = places[:min(s.places, len(places))]
 	}
 	all.app = s.stand.apps[2]
-	return &importWork{applied: all, to: s.stand.apps[1], entities: s.entities / 10, binary: s.stand.binary, scratch: s.stand.scratch, password: s.stand.password}
+	return &importWork{applied: all, to: s.stand.apps[1], places: places, binary: s.stand.binary, scratch: s.stand.scratch, password: s.stand.password}, nil
 }
 
 func (s *survive) one(ctx context.Context, name string) error {
-	w := s.make(name)
+	w, err := s.make(ctx, name)
+	if err != nil {
+		return err
+	}
 	begin := time.Now()
 	if err := w.prepare(ctx); err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
 	fmt.Fprintf(s.out, "%s: prepared in %s\n", name, time.Since(begin).Round(time.Second))
 	app := s.stand.apps[0]
-	if name == "import" {
+	if name == "import" || name == "apns" {
 		app = s.stand.apps[1]
 	}
 	partition, err := locate(s.stand.cluster, app)
@@ -132,14 +179,16 @@ func (s *survive) one(ctx context.Context, name string) error {
 	working, stop := context.WithTimeout(ctx, s.patience)
 	defer stop()
 	ended := make(chan error, 1)
-	begin = time.Now()
+	begin, s.peak = time.Now(), 0
 	go func() { ended <- w.run(working) }()
 	kills, err := s.kill(working, partition, ended)
 	if err != nil {
 		stop()
 		return errors.Join(err, drain(ended))
 	}
-	fmt.Fprintf(s.out, "%s: done in %s, the leader was killed %d times\n", name, time.Since(begin).Round(time.Second), kills)
+	s.weigh()
+	fmt.Fprintf(s.out, "%s: done in %s, the leader was killed %d times, a node had %d MiB of memory at most\n",
+		name, time.Since(begin).Round(100*time.Millisecond), kills, s.peak>>20)
 	begin = time.Now()
 	if err := w.verify(ctx); err != nil {
 		return err
@@ -161,12 +210,17 @@ func drain(ended <-chan error) error {
 func (s *survive) kill(ctx context.Context, partition int, ended chan error) (kills int, err error) {
 	c := s.stand.cluster
 	for ; ; kills++ {
+		wait := time.After(s.every / time.Duration(min(2, kills+1)))
+		if s.kills > 0 && kills == s.kills {
+			wait = nil
+		}
 		select {
 		case err := <-ended:
 			ended <- nil // for whoever drains it
 			return kills, err
-		case <-time.After(s.every / time.Duration(min(2, kills+1))):
+		case <-wait:
 		}
+		s.weigh()
 		node, known := cluster.FindLeader(c.Replicas(), partition)
 		if !known {
 			node = kills % c.Nodes()
@@ -177,81 +231,45 @@ func (s *survive) kill(ctx context.Context, partition int, ended chan error) (ki
 		if err := sleep(ctx, s.down); err != nil {
 			return kills, err
 		}
-		if err := errors.Join(s.stand.died(), s.stand.start(ctx)); err != nil {
+		if err := s.revive(ctx); err != nil {
 			return kills, fmt.Errorf("after killing node %d: %w", node, err)
 		}
 	}
 }
 
-// applied is an application on a cluster that loses nodes.
-type applied struct {
-	addrs []string
-	app   client.Target
-}
-
-// asking is one of the clients of an application: it goes from node to node until it is
-// answered.
-type asking struct {
-	applied
-	at   int
-	conn *client.Conn
-}
-
-func (a applied) client(number int) *asking { return &asking{applied: a, at: number % len(a.addrs)} }
-
-func (q *asking) close() error {
-	if q.conn == nil {
-		return nil
-	}
-	return q.conn.Close()
-}
-
-// call asks until a node answers other than 5xx. A write must carry a key that makes it
-// harmless to ask twice.
-func (q *asking) call(ctx context.Context, app client.Target, method, path string, body []byte, key string, out any) error {
-	var headers []string
-	if key != "" {
-		headers = []string{"Idempotency-Key: " + key}
-	}
-	for end := time.Now().Add(retryFor); ; {
-		if q.conn == nil {
-			q.conn = client.NewConn(q.addrs[q.at], requestTimeout)
+// revive starts all nodes that do not run, and those again that have ended because the
+// disk of this machine stood still, as they are to do.
+func (s *survive) revive(ctx context.Context) error {
+	c := s.stand.cluster
+	for tries := 3; ; tries-- {
+		err := s.stand.died()
+		if err == nil {
+			err = s.stand.start(ctx)
 		}
-		err := app.At(q.addrs[q.at]).CallWith(q.conn, method, path, body, out, headers...)
-		if err == nil || (client.StatusOf(err) != 0 && client.StatusOf(err) < 500 && client.StatusOf(err) != 429) {
+		if err == nil || tries == 0 {
 			return err
 		}
-		if time.Now().After(end) || ctx.Err() != nil {
-			return errors.Join(err, ctx.Err())
+		stalled := false
+		for i := range c.Nodes() {
+			if c.Died(i) && strings.Contains(c.LogTail(i), "the disk has not taken a write") {
+				fmt.Fprintf(s.out, "node %d ended: the disk stood still\n", i)
+				stalled = true
+				if err := c.Bury(i); err != nil {
+					return err
+				}
+			}
 		}
-		if closed := q.close(); closed != nil {
-			return closed
-		}
-		q.conn, q.at = nil, (q.at+1)%len(q.addrs)
-		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+		if !stalled {
 			return err
 		}
 	}
 }
 
-// each does something with the numbers from 0 to n, by several clients at once. The first
-// error ends all.
-func (a applied) each(ctx context.Context, n int, do func(ctx context.Context, q *asking, i int) error) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	var wg sync.WaitGroup
-	for w := range workers {
-		wg.Go(func() {
-			q := a.client(w)
-			var err error
-			for i := w; i < n && err == nil && ctx.Err() == nil; i += workers {
-				err = do(ctx, q, i)
-			}
-			if err = errors.Join(err, q.close()); err != nil {
-				stop(err)
-			}
-		})
+// weigh notes how much memory the nodes have had since they were started.
+func (s *survive) weigh() {
+	for i := range s.stand.cluster.Nodes() {
+		if u, err := s.stand.cluster.Usage(i, ""); err == nil { // one that is down weighs nothing
+			s.peak = max(s.peak, u.PeakBytes)
+		}
 	}
-	wg.Wait()
-	return context.Cause(ctx)
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/trellisdb/trellis/bench/client"
+	"github.com/trellisdb/trellis/bench/data"
 )
 
 // workBatch is how many entities are created by one request.
@@ -21,15 +22,26 @@ const workBatch = 500
 
 // fill creates entities in batches: names begin with a prefix, and a number follows.
 func (a applied) fill(ctx context.Context, collection, property, prefix string, n int) error {
+	return a.create(ctx, collection, prefix, n, func(b *bytes.Buffer, k int) error {
+		fmt.Fprintf(b, `{%q:"%s%d","number":%d,"text":"what is written here is to be found again"}`, property, prefix, k, k)
+		return nil
+	})
+}
+
+// create creates n entities in batches, each as write writes its number. key and the
+// collection tell the batches from others.
+func (a applied) create(ctx context.Context, collection, key string, n int, write func(b *bytes.Buffer, k int) error) error {
 	return a.each(ctx, (n+workBatch-1)/workBatch, func(ctx context.Context, q *asking, i int) error {
 		var b bytes.Buffer
 		for k := i * workBatch; k < min(n, (i+1)*workBatch); k++ {
 			b.WriteByte([]byte("[,")[min(k-i*workBatch, 1)])
-			fmt.Fprintf(&b, `{%q:"%s%d","number":%d,"text":"what is written here is to be found again"}`, property, prefix, k, k)
+			if err := write(&b, k); err != nil {
+				return err
+			}
 		}
 		b.WriteByte(']')
 		var made client.Page
-		err := q.call(ctx, a.app, "POST", a.app.Path(collection), b.Bytes(), fmt.Sprintf("fill-%s-%s-%d", collection, prefix, i), &made)
+		err := q.call(ctx, a.app, "POST", a.app.Path(collection), b.Bytes(), fmt.Sprintf("fill-%s-%s-%d", collection, key, i), &made)
 		if err == nil && len(made.Errors) > 0 {
 			err = fmt.Errorf("%d entities of a batch were not created: %s", len(made.Errors), made.Errors[0].Error)
 		}
@@ -217,12 +229,12 @@ func (w *clearWork) verify(context.Context) error {
 	return nil
 }
 
-// importWork imports what was exported, by the server's own command line, until it
-// succeeds.
+// importWork imports places that were exported, by the server's own command line,
+// until it succeeds.
 type importWork struct {
 	applied
 	to              client.Target
-	entities        int
+	places          []data.Place
 	binary, scratch string
 	password        string // the superuser's
 }
@@ -231,11 +243,16 @@ type importWork struct {
 var errRefused = errors.New("it is refused")
 
 func (w *importWork) prepare(ctx context.Context) error {
-	if err := w.fill(ctx, "goods", "name", "g", w.entities); err != nil {
+	err := w.create(ctx, "places", "p", len(w.places), func(b *bytes.Buffer, k int) error {
+		text, err := json.Marshal(w.places[k])
+		b.Write(text)
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	err := w.each(ctx, w.entities/10, func(ctx context.Context, q *asking, i int) error {
-		path := w.app.Path("goods", fmt.Sprintf("g%d", i), "likes", "goods", fmt.Sprintf("g%d", i*7%w.entities))
+	err = w.each(ctx, len(w.places)/10, func(ctx context.Context, q *asking, i int) error {
+		path := w.app.Path("places", w.places[i].Name, "likes", "places", w.places[i*7%len(w.places)].Name)
 		return q.call(ctx, w.app, "POST", path, nil, fmt.Sprintf("like-%d", i), nil)
 	})
 	if err != nil {
@@ -290,7 +307,7 @@ func (w *importWork) verify(ctx context.Context) error {
 		return slices.DeleteFunc(bytes.Split(bytes.TrimSpace(b), []byte{'\n'}), func(line []byte) bool { return bytes.Contains(line, []byte(`"probes"`)) })
 	}
 	was, is := lines(before), lines(after)
-	if len(was) != len(is) || len(was) < w.entities {
+	if len(was) != len(is) || len(was) < len(w.places) {
 		return fmt.Errorf("%d lines were exported, %d are there", len(was), len(is))
 	}
 	for i := 1; i < len(was)-1; i++ { // the first and the last name the application and the time

@@ -105,6 +105,12 @@ func Kinds() []Kind {
 		FreezeLeader, FillLeader, WrongClock}
 }
 
+// Follower tells whether a fault strikes a node that does not lead the partition in
+// question. It may lead others.
+func (k Kind) Follower() bool {
+	return k == KillFollower || k == PauseFollower || k == WipeFollower || k == IsolateFollower
+}
+
 // Goal is how long, at most, no write may be acknowledged when a fault strikes
 // a cluster of nodes; 0 is no goal. Outages that follow from the length of the
 // fault itself (a killed majority, cut links without a majority) count from

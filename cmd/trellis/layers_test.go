@@ -89,6 +89,7 @@ var layers = map[string][]string{
 
 	// The harness speaks HTTP and shares no code with what it measures.
 	"bench":          {"bench/..."},
+	"bench/apns":     {},
 	"bench/client":   {"bench/..."},
 	"bench/cluster":  {"bench/..."},
 	"bench/crash":    {"bench/..."},
@@ -117,7 +118,7 @@ var owners = map[string][]string{
 	"github.com/valyala/fasthttp":     {"api", "api/wire", "node/rpc", "bench/..."},
 	"github.com/wneessen/go-mail":     {"push/mail"},
 	"github.com/coreos/go-oidc":       {"push/signin"},
-	"github.com/go-jose/go-jose":      {"push/signin"},
+	"github.com/go-jose/go-jose":      {"push/signin", "bench/apns"},
 	"github.com/minio/minio-go":       {"storage/objects"},
 	"software.sslmate.com/src":        {"push/apns"},
 	"github.com/gabriel-vasile":       {"api/assets"},
