@@ -3,6 +3,7 @@ package wiretest
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -24,13 +25,15 @@ type world struct {
 	*testing.T
 	*apitest.Server
 	services *providertest.Services
+	dir      string
+	opts     apitest.Options
 }
 
 // options change what a world is made of.
 type options struct {
 	services func(*providertest.Services, *provider.Config)
 	engine   func(*push.Config)
-	server   func(*apitest.Options)
+	log      io.Writer // takes the log; nil: errors go to standard error
 }
 
 // newWorld starts the services, and a server that waits for them less long than it would
@@ -48,17 +51,14 @@ func newWorld(t *testing.T, o options) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts := apitest.Options{Engine: func(c *push.Config) {
+	w.dir, w.opts = t.TempDir(), apitest.Options{Log: o.log, Engine: func(c *push.Config) {
 		c.Providers, c.Gather, c.Watch, c.RetryCap, c.Pause = set, 5*time.Millisecond, 20*time.Millisecond, 20*time.Millisecond, 20*time.Millisecond
 		c.CloseWithin = 100 * time.Millisecond
 		if o.engine != nil {
 			o.engine(c)
 		}
 	}}
-	if o.server != nil {
-		o.server(&opts)
-	}
-	if w.Server, err = apitest.OpenWith(t.TempDir(), opts); err != nil {
+	if w.Server, err = apitest.OpenWith(w.dir, w.opts); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -67,6 +67,18 @@ func newWorld(t *testing.T, o options) *world {
 		}
 	})
 	return w
+}
+
+// restart ends the server and starts it again on what it has left.
+func (w *world) restart() {
+	w.Helper()
+	if err := w.Close(); err != nil {
+		w.Fatal(err)
+	}
+	var err error
+	if w.Server, err = apitest.OpenWith(w.dir, w.opts); err != nil {
+		w.Fatal(err)
+	}
 }
 
 // do makes a request below the sandbox, as its owner, whatever comes of it.
