@@ -15,6 +15,7 @@ import (
 // Bounds of one look for deliveries that are due.
 const (
 	maxPairs   = 1024 // notifications looked at, and found
+	maxWalks   = 8192 // notifications known, some of which have ended
 	minQuantum = 16   // deliveries of one that are taken before it is another's turn
 )
 
@@ -41,7 +42,7 @@ func (p *pool) take(now time.Time) (err error) {
 		t.until = math.MaxInt64
 	}
 	p.told.hand(&p.walks)
-	if p.walks.search {
+	if p.walks.search || len(p.walks.of) > maxWalks {
 		if err := p.walks.discover(v, p.lane.app, p.notifier, p.load); err != nil {
 			return err
 		}
@@ -119,6 +120,9 @@ func (t *taking) notification(number entity.Seq, w *walk) error {
 		if err := t.delivery(n, d); err != nil {
 			return err
 		}
+	}
+	if t.load[number] == 0 {
+		delete(t.notes, number)
 	}
 	return nil
 }

@@ -143,7 +143,7 @@ func (s testedSender) Probe(context.Context) provider.Verdict { return s.verdict
 
 func TestCredentialsOfNotifiersAreTested(t *testing.T) {
 	w := newWorld(t)
-	defer w.close()
+	defer w.Close()
 	for _, tc := range []struct {
 		verify Verify
 		state  provider.State

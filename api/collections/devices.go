@@ -29,6 +29,9 @@ func (c *call) checkTokens(doc *document) error {
 	for i := range doc.properties {
 		p := &doc.properties[i]
 		if _, ok := notifierOfToken(p.key); ok && p.value != nil && !p.empty {
+			if len(p.value) > maxTokenBytes {
+				return fault.New(fault.IllegalArgument, "a token is longer than %d bytes", maxTokenBytes)
+			}
 			tokens = append(tokens, p)
 		}
 	}
@@ -60,8 +63,11 @@ func (c *call) checkTokens(doc *document) error {
 	})
 }
 
-// maxTokens is how many tokens one request may give a device.
-const maxTokens = 100
+// Bounds of the tokens that one request gives a device.
+const (
+	maxTokens     = 100
+	maxTokenBytes = 16 << 10 // as JSON; the largest are push subscriptions written as text
+)
 
 // othersOf are commands that end the links of a device to all users but one: they go with
 // the command that makes that link. None for links that are not of devices.

@@ -106,6 +106,7 @@ func TestRegistrations(t *testing.T) {
 	if again := at("d", "ios"); again <= first {
 		t.Errorf("the same token once more: %d, want later than %d", again, first)
 	}
+	r.fails("PUT", "/devices/d", `{"later.notifier.id":"`+strings.Repeat("x", 16<<10)+`"}`, 400, "illegal_argument")
 	r.ok("PUT", "/devices/d", `{"ios.notifier.id":""}`)
 	if note := registered("d", "ios"); note != nil {
 		t.Errorf("registration that has ended: %v", note)

@@ -15,9 +15,13 @@ import (
 const registrationSuffix = ".notifier.registration"
 
 // registrationOf returns the name of the property in which a registration is noted, of the
-// name of the one that holds the token.
+// name of the one that holds the token: spelled like that, if its end has the usual length.
 func registrationOf(property string) string {
-	return property[:len(property)-len(tokenSuffix)] + registrationSuffix
+	if begin := len(property) - len(tokenSuffix); begin > 0 && keys.Fold(property[begin:]) == tokenSuffix {
+		return property[:begin] + registrationSuffix
+	}
+	name, _ := notifierOfToken(property)
+	return name + registrationSuffix
 }
 
 // noteRegistrations notes the registrations that come with the tokens of a document, and

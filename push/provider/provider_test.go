@@ -337,6 +337,17 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	}
 }
 
+// TestLongTokens are none that a service knows, and are not carried about whole.
+func TestLongTokens(t *testing.T) {
+	raw := Marshal(strings.Repeat("x", 4095) + "\u00e9" + strings.Repeat("y", 1<<20))
+	if token, ok := TextToken(raw); !ok || len(token.Text) > MaxTokenBytes || token.Shown != token.Text || !utf8.ValidString(token.Text) {
+		t.Errorf("%d bytes, %v", len(token.Text), ok)
+	}
+	if token, ok := TextToken([]byte(`"short"`)); !ok || token.Text != "short" {
+		t.Errorf("%+v, %v", token, ok)
+	}
+}
+
 func TestDecodeBase64(t *testing.T) {
 	for in, want := range map[string]string{"aGk=": "hi", "aGk": "hi", " a G\nk=": "hi", "-_8": "\xfb\xff", "+/8=": "\xfb\xff", "": ""} {
 		if got, err := DecodeBase64(in); err != nil || string(got) != want {

@@ -44,10 +44,9 @@ func (w *world) reached(id string, names map[string]string) string {
 	return strings.Join(list, " ")
 }
 
-// TestAcceptance13_1 sends to each target of section 3.1; TestTargets of api/collections
+// acceptance13_1 sends to each target of section 3.1; TestTargets of api/collections
 // has all its spellings.
-func TestAcceptance13_1(t *testing.T) {
-	w := newWorld(t, options{})
+func acceptance13_1(t *testing.T, w *world) {
 	names := w.people()
 	const everyone, users, team = "ana0 ana1 bo0 bo1 cy0 cy1 lone", "ana0 ana1 bo0 bo1 cy0 cy1", "ana0 ana1 bo0 bo1"
 	uuid := map[string]string{}
@@ -103,8 +102,7 @@ func TestAcceptance13_1(t *testing.T) {
 	}
 }
 
-func TestAcceptance13_2(t *testing.T) {
-	w := newWorld(t, options{})
+func acceptance13_2(t *testing.T, w *world) {
 	w.people()
 	const body = `{"payloads":{"fake":"x"}}`
 	t.Run("13.2 nobody", func(*testing.T) {
@@ -159,8 +157,7 @@ func TestAcceptance13_4(t *testing.T) {
 	})
 }
 
-func TestAcceptance13_5(t *testing.T) {
-	w := newWorld(t, options{})
+func acceptance13_5(t *testing.T, w *world) {
 	w.people()
 	t.Run("13.5 seconds and milliseconds", func(t *testing.T) {
 		for _, unit := range []string{"", "000"} {
@@ -179,9 +176,8 @@ func TestAcceptance13_5(t *testing.T) {
 	})
 }
 
-// TestAcceptance13_6 reads receipts and queues in all spellings of section 7.2.
-func TestAcceptance13_6(t *testing.T) {
-	w := newWorld(t, options{})
+// acceptance13_6 reads receipts and queues in all spellings of section 7.2.
+func acceptance13_6(t *testing.T, w *world) {
 	names := w.people()
 	device := w.device("bad", "fake", quoted("fail:Odd"))
 	names[device] = "bad"
@@ -261,8 +257,7 @@ func TestAcceptance13_6(t *testing.T) {
 	})
 }
 
-func TestAcceptance13_7(t *testing.T) {
-	w := newWorld(t, options{})
+func acceptance13_7(t *testing.T, w *world) {
 	w.notifier(w.services.GoogleBody(t, "droid"))
 	w.notifier(w.services.AppleBody(t, "ios"))
 	t.Run("13.7 two notifiers, one device", func(t *testing.T) {
@@ -318,12 +313,38 @@ func TestAcceptance13_14(t *testing.T) {
 		w.ok("PUT", "/notifications/"+id, `{"canceled":true}`)
 		w.ended(id)
 	})
+	// What is open when it expires, or its notifier is deleted (section 8).
+	for _, end := range []struct {
+		code, words string
+		how         func(id string)
+	}{
+		{"0", "expired", func(id string) {
+			w.ok("PUT", "/notifications/"+id, fmt.Sprintf(`{"expire":%d}`, time.Now().UnixMilli()))
+		}},
+		{"NotifierDeleted", "deleted", func(string) { w.ok("DELETE", "/notifiers/fake", "") }},
+	} {
+		t.Run("13.14 ended with "+end.code, func(t *testing.T) {
+			id := w.notify("/devices/*", `{"fake":"x"}`, "")
+			w.eventually("some are sent", func() bool { return len(w.receipts(id)) > 3 })
+			end.how(id)
+			n := w.ended(id)
+			codes := w.codes(id)
+			if got, want := summary(n), fmt.Sprintf("FINISHED %d %d 300", codes[""], codes[end.code]); got != want || codes[end.code] == 0 || len(codes) != 2 {
+				t.Errorf("ended %s, want %s; %v", got, want, codes)
+			}
+			for _, r := range w.receipts(id) {
+				if r["errorCode"] != nil && !strings.Contains(fmt.Sprint(r["errorMessage"]), end.words) {
+					t.Errorf("receipt %v", r)
+					break
+				}
+			}
+		})
+	}
 }
 
-// TestAcceptance13_16: the answer waits for no device, and what is in memory is bounded. How
+// acceptance13_16: the answer waits for no device, and what is in memory is bounded. How
 // long it takes is bench's.
-func TestAcceptance13_16(t *testing.T) {
-	w := newWorld(t, options{})
+func acceptance13_16(t *testing.T, w *world) {
 	w.ok("POST", "/notifiers", `{"name":"fake","provider":"noop"}`)
 	for i := range 10 {
 		w.devices(1000, fmt.Sprintf("d%d-", i), "fake", func(string) string { return quoted("t") })

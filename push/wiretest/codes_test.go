@@ -131,8 +131,7 @@ func described(answers []answer) string {
 // hexOf is an APNs token for a device.
 func hexOf(device string) string { return fmt.Sprintf("%064x", device) }
 
-func TestCodesOfAPNs(t *testing.T) {
-	w := newWorld(t, options{})
+func codesOfAPNs(t *testing.T, w *world) {
 	cases := []codeCase{
 		{answers: nil, attempts: 1, requests: 1},
 		{answers: once(400, "BadDeviceToken"), end: failing, code: "BadDeviceToken", attempts: 1},
@@ -170,8 +169,7 @@ func TestCodesOfAPNs(t *testing.T) {
 	}, cases)
 }
 
-func TestCodesOfFCM(t *testing.T) {
-	w := newWorld(t, options{})
+func codesOfFCM(t *testing.T, w *world) {
 	body := w.services.GoogleBody(t, "droid")
 	invalidToken := `{"error":{"code":400,"status":"INVALID_ARGUMENT","message":"bad","details":[
 		{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":[{"field":"message.token","description":"x"}]},
@@ -198,8 +196,7 @@ func TestCodesOfFCM(t *testing.T) {
 	})
 }
 
-func TestCodesOfGCM(t *testing.T) {
-	w := newWorld(t, options{})
+func codesOfGCM(t *testing.T, w *world) {
 	w.runCodes(w.services.LegacyBody("old"), `"hello"`, w.services.GCM, func(device string) (string, string) { return quoted(device), device }, []codeCase{
 		{attempts: 1, requests: 1},
 		{answers: once(0, "NotRegistered"), end: failing, code: "NotRegistered", dead: true},
@@ -219,8 +216,7 @@ func TestCodesOfGCM(t *testing.T) {
 	})
 }
 
-func TestCodesOfWNS(t *testing.T) {
-	w := newWorld(t, options{})
+func codesOfWNS(t *testing.T, w *world) {
 	w.runCodes(w.services.WindowsBody("win"), `"hello"`, w.services.WNS, func(device string) (string, string) {
 		return quoted(w.services.WNS.Channel(device)), device
 	}, []codeCase{
@@ -243,8 +239,7 @@ func TestCodesOfWNS(t *testing.T) {
 	})
 }
 
-func TestCodesOfWebPush(t *testing.T) {
-	w := newWorld(t, options{})
+func codesOfWebPush(t *testing.T, w *world) {
 	w.runCodes(w.services.WebPushBody("web"), `{"title":"hi"}`, w.services.WebPush, func(device string) (string, string) {
 		return w.services.WebPush.Subscribe(device, ""), device
 	}, []codeCase{

@@ -23,9 +23,8 @@ import (
 	"github.com/trellisdb/trellis/storage/entity"
 )
 
-// TestAcceptance13_8 sends payloads of section 4.2, and looks at what APNs got.
-func TestAcceptance13_8(t *testing.T) {
-	w := newWorld(t, options{})
+// acceptance13_8 sends payloads of section 4.2, and looks at what APNs got.
+func acceptance13_8(t *testing.T, w *world) {
 	w.notifier(w.services.AppleBody(t, "ios"))
 	device := w.device("d", "ios", quoted("<"+strings.ToUpper(hexOf("d"))+">"))
 	const id = "0c1a3d5e-7b9f-5a1c-8e3d-5f7a9b1c3d5e"
@@ -92,7 +91,7 @@ func sameJSON(a, b string) bool {
 }
 
 // TestAcceptance13_9: one signed token serves many messages; certificates work. Those that
-// have expired are refused: TestAcceptance13_3.
+// have expired are refused: acceptance13_3.
 func TestAcceptance13_9(t *testing.T) {
 	w := newWorld(t, options{})
 	w.notifier(w.services.AppleBody(t, "ios"))
@@ -127,10 +126,9 @@ func TestAcceptance13_9(t *testing.T) {
 	})
 }
 
-// TestAcceptance13_10: a dead token goes from every device, but from one that came with it
-// again. The other codes are in TestCodesOfAPNs.
-func TestAcceptance13_10(t *testing.T) {
-	w := newWorld(t, options{})
+// acceptance13_10: a dead token goes from every device, but from one that came with it
+// again. The other codes are in codesOfAPNs.
+func acceptance13_10(t *testing.T, w *world) {
 	ios := w.notifier(w.services.AppleBody(t, "ios"))
 	uuid := fmt.Sprint(ios["uuid"])
 	token := quoted(hexOf("same"))
@@ -166,8 +164,8 @@ func TestAcceptance13_10(t *testing.T) {
 	w.wantEnd(w.notify("/devices/first", `{"ios":"x"}`, ""), "FINISHED 0 0 0")
 }
 
-// TestAcceptance13_11: what FCM gets. Its codes are in TestCodesOfFCM, Retry-After in
-// TestRetryAfterIsHonoured, and the legacy API in TestCodesOfGCM and TestLegacyBatches.
+// TestAcceptance13_11: what FCM gets. Its codes are in codesOfFCM, Retry-After in
+// retryAfterIsHonoured, and the legacy API in codesOfGCM and legacyBatches.
 func TestAcceptance13_11(t *testing.T) {
 	w := newWorld(t, options{services: func(_ *providertest.Services, c *provider.Config) { c.GCM = "" }})
 	both := w.services.GoogleBody(t, "droid")
@@ -217,9 +215,8 @@ func TestAcceptance13_11(t *testing.T) {
 	})
 }
 
-// TestAcceptance13_12: what WNS gets. Its codes are in TestCodesOfWNS.
-func TestAcceptance13_12(t *testing.T) {
-	w := newWorld(t, options{})
+// acceptance13_12: what WNS gets. Its codes are in codesOfWNS.
+func acceptance13_12(t *testing.T, w *world) {
 	w.notifier(w.services.WindowsBody("win"))
 	w.device("d", "win", quoted(w.services.WNS.Channel("d")))
 	w.services.WNS.On("d", answer{}, answer{Status: http.StatusServiceUnavailable}) // the badge is tried again, the toast is not
@@ -254,11 +251,10 @@ func TestAcceptance13_12(t *testing.T) {
 	})
 }
 
-// TestAcceptance13_13: the browser decrypts what it gets; the fake complains of everything
+// acceptance13_13: the browser decrypts what it gets; the fake complains of everything
 // else that is not as it must be, the audience among it. The codes are in
-// TestCodesOfWebPush.
-func TestAcceptance13_13(t *testing.T) {
-	w := newWorld(t, options{})
+// codesOfWebPush.
+func acceptance13_13(t *testing.T, w *world) {
 	key := fmt.Sprint(w.notifier(with(w.services.WebPushBody("web"), "defaultTtl", 77))["vapidPublicKey"])
 	if shown := w.ok("GET", "/notifiers/web", "").Entity(); shown["vapidPublicKey"] != key || shown["vapidPrivateKey"] != nil {
 		t.Errorf("13.13 notifier %v", shown)

@@ -127,9 +127,8 @@ func TestAServiceThatDies(t *testing.T) {
 	}
 }
 
-// TestRetryAfterIsHonoured: no request comes before the time that the service asked for.
-func TestRetryAfterIsHonoured(t *testing.T) {
-	w := newWorld(t, options{})
+// retryAfterIsHonoured: no request comes before the time that the service asked for.
+func retryAfterIsHonoured(t *testing.T, w *world) {
 	later := answer{Header: map[string][]string{"Retry-After": {"1"}}}
 	with := func(status int, reason string) answer {
 		a := later
@@ -229,9 +228,8 @@ func TestRefusedCredentials(t *testing.T) {
 	w.wantEnd(id, "FINISHED 30 0 30")
 }
 
-// TestLegacyBatches: many devices in a request, each with its own result.
-func TestLegacyBatches(t *testing.T) {
-	w := newWorld(t, options{})
+// legacyBatches: many devices in a request, each with its own result.
+func legacyBatches(t *testing.T, w *world) {
 	w.notifier(w.services.LegacyBody("old"))
 	list := w.devices(200, "d", "old", func(name string) string {
 		if name == "d199" {
@@ -275,10 +273,9 @@ func TestLegacyBatches(t *testing.T) {
 	w.wantEnd(w.notify(everyOf("d"), `{"old":"x"}`, ""), "FINISHED 198 0 198")
 }
 
-// TestWebPushSubscriptionsAreDeadInEverySpelling: a dead subscription goes from each device
+// deadSubscriptions: a dead subscription goes from each device
 // that holds it, whoever was written to.
-func TestWebPushSubscriptionsAreDeadInEverySpelling(t *testing.T) {
-	w := newWorld(t, options{})
+func deadSubscriptions(t *testing.T, w *world) {
 	web := w.notifier(w.services.WebPushBody("web"))
 	text := w.services.WebPush.Subscribe("browser", fmt.Sprint(web["vapidPublicKey"]))
 	spellings := map[string]string{

@@ -131,10 +131,9 @@ func (w *world) refusedNotifiers() []refusedNotifier {
 	}
 }
 
-// TestAcceptance13_3 is every row of the validation of notifiers (1.4) and of
+// acceptance13_3 is every row of the validation of notifiers (1.4) and of
 // notifications (3.3), by POST and by PUT.
-func TestAcceptance13_3(t *testing.T) {
-	w := newWorld(t, options{})
+func acceptance13_3(t *testing.T, w *world) {
 	w.ok("POST", "/notifiers", `{"name":"taken","provider":"noop"}`)
 	t.Run("13.3 notifiers (1.4)", func(t *testing.T) {
 		for _, tc := range w.refusedNotifiers() {

@@ -10,9 +10,8 @@ import (
 	"github.com/trellisdb/trellis/push/providertest"
 )
 
-// TestVerbatimCalls makes the calls of section 12 as the clients make them.
-func TestVerbatimCalls(t *testing.T) {
-	w := newWorld(t, options{})
+// verbatimCalls makes the calls of section 12 as the clients make them.
+func verbatimCalls(t *testing.T, w *world) {
 	names := w.people()
 	uuid := func(path string) string { return uuidOf(w.ok("GET", path, "")) }
 
@@ -110,17 +109,16 @@ func TestVerbatimCalls(t *testing.T) {
 	})
 }
 
-// TestStates brings notifications into each state of section 5 that lasts, and finds them
+// lastingStates brings notifications into each state of section 5 that lasts, and finds them
 // by it. What may be done in which is in TestNotificationRules of api/collections.
-func TestStates(t *testing.T) {
-	w := newWorld(t, options{})
+func lastingStates(t *testing.T, w *world) {
 	w.people()
 	w.ok("POST", "/notifiers", `{"name":"slow","provider":"noop"}`)
 	w.device("slow", "slow", quoted("slow:60000"))
 	w.device("blocked", "slow", quoted("fail:Odd"))
 	w.notifier(w.services.WindowsBody("win"))
-	w.device("win", "win", quoted(w.services.WNS.Channel("win")))
-	w.services.WNS.Always("win", answer{Status: http.StatusForbidden})
+	w.device("win", "win", quoted(w.services.WNS.Channel("forbidden")))
+	w.services.WNS.Always("forbidden", answer{Status: http.StatusForbidden})
 	ids := map[string]string{
 		"SCHEDULED": w.notify("/devices/*", `{"fake":"x"}`, `,"deliver":4000000000`),
 		"STARTED":   w.notify("/devices/slow", `{"slow":"x"}`, ""),

@@ -24,6 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m, apitest.Leaks()...) }
 type world struct {
 	*testing.T
 	*apitest.Server
+	App      string // path of the application
 	services *providertest.Services
 	dir      string
 	opts     apitest.Options
@@ -61,12 +62,64 @@ func newWorld(t *testing.T, o options) *world {
 	if w.Server, err = apitest.OpenWith(w.dir, w.opts); err != nil {
 		t.Fatal(err)
 	}
+	w.App = w.Server.App
 	t.Cleanup(func() {
 		if err := w.Close(); err != nil {
 			t.Errorf("close server: %v", err)
 		}
 	})
 	return w
+}
+
+// application is the world in the eyes of another test, with an application of its own.
+func (w *world) application(t *testing.T, name string) *world {
+	t.Helper()
+	own := *w
+	own.T, own.App = t, "/acme/"+name
+	if a, err := w.Do("POST", "/management/orgs/acme/apps", w.Admin, fmt.Sprintf(`{"name":%q}`, name)); err != nil || a.Status != http.StatusOK {
+		t.Fatalf("create an application: %v %s", err, a.Body)
+	}
+	return &own
+}
+
+// TestAcceptance is what shares a server and services: the acceptance checks of section 13,
+// by number, and what belongs to them. Devices have names of their own at the services.
+// The rest of the checks needs servers that are set up otherwise, or that nobody else
+// speaks to: TestAcceptance13_4, 13_9, 13_11,
+// 13_13Private, 13_14 and 13_15.
+func TestAcceptance(t *testing.T) {
+	w := newWorld(t, options{})
+	for _, c := range []struct {
+		name  string
+		check func(*testing.T, *world)
+	}{
+		{"13.1 targets", acceptance13_1},
+		{"13.2 nobody", acceptance13_2},
+		{"13.3 validation", acceptance13_3},
+		{"13.5 units of time", acceptance13_5},
+		{"13.6 receipts and queues", acceptance13_6},
+		{"13.7 one message a device", acceptance13_7},
+		{"13.8 payloads of apple", acceptance13_8},
+		{"13.10 dead tokens", acceptance13_10},
+		{"13.10 codes of APNs", codesOfAPNs},
+		{"13.11 codes of FCM", codesOfFCM},
+		{"13.11 codes of GCM", codesOfGCM},
+		{"13.11 legacy batches", legacyBatches},
+		{"13.12 windows", acceptance13_12},
+		{"13.12 codes of WNS", codesOfWNS},
+		{"13.13 web push", acceptance13_13},
+		{"13.13 codes of web push", codesOfWebPush},
+		{"13.13 dead subscriptions", deadSubscriptions},
+		{"13.16 a large broadcast", acceptance13_16},
+		{"Retry-After", retryAfterIsHonoured},
+		{"12 verbatim calls", verbatimCalls},
+		{"5 states", lastingStates},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.check(t, w.application(t, strings.ReplaceAll(strings.ReplaceAll(c.name, " ", "-"), ".", "-")))
+		})
+	}
 }
 
 // restart ends the server and starts it again on what it has left.
