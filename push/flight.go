@@ -40,7 +40,7 @@ func (p *pool) open(v *storage.View) error {
 	p.reviewed = time.Now()
 	changed := r == nil || p.route == nil || p.route.rev != r.rev
 	if changed {
-		p.breaker, p.giveUp = breaker{}, false
+		p.breaker, p.giveUp, p.walks.search = breaker{}, false, true
 		p.giveBack(func(*item) bool { return true })
 	}
 	if r == nil {
@@ -200,13 +200,13 @@ func (p *pool) conclude(it *item, with *opened, r provider.Result, now time.Time
 		return
 	case provider.Blocked:
 		if current && p.breaker.refused(now, p.e.cfg.Pause, r) {
-			p.giveUp = true
+			p.giveUp, p.walks.search = true, true // also what is not due yet fails
 		}
-		p.free([]place{it.place}) // of the message nothing is known
+		p.reopen([]place{it.place}) // of the message nothing is known
 		return
 	}
 	if r.Code == provider.CodeClosed || r.Code == provider.CodeCanceled {
-		p.free([]place{it.place})
+		p.reopen([]place{it.place})
 		return
 	}
 	at, ok := again(r, attempt, p.e.cfg.RetryCap, now, it.began, it.note.expires(), rand.Float64())

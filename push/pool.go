@@ -6,7 +6,6 @@ import (
 
 	"github.com/trellisdb/trellis/push/provider"
 	"github.com/trellisdb/trellis/storage/entity"
-	"github.com/trellisdb/trellis/storage/keys"
 )
 
 // Bounds of what a pool holds.
@@ -50,7 +49,9 @@ type pool struct {
 	notifier entity.Seq
 	woken    chan struct{}
 	landed   chan landing
-	written  chan []place // what is settled, or was given up
+	written  chan writing
+
+	told agenda // what it is to look for: anybody's
 
 	// The rest is run's own.
 	route    *route // nil: the notifier is gone
@@ -68,20 +69,27 @@ type pool struct {
 	writes   int
 	notes    map[entity.Seq]*prepared
 	accepted map[place]int
-	cursors  map[entity.Seq]keys.Due
-	turn     entity.Seq // notification that was looked at last
-	dry      bool       // there is nothing that is due
-	next     time.Time  // when there may be
-	reviewed time.Time  // when the notifier was read last
-	used     time.Time  // last
+	walks    walks
+	dry      bool      // there is nothing that is due
+	next     time.Time // when there may be
+	searched time.Time // when all open deliveries were looked for last
+	reviewed time.Time // when the notifier was read last
+	used     time.Time // last
 }
 
 func newPool(l *lane, notifier entity.Seq) *pool {
 	return &pool{
-		lane: l, e: l.e, notifier: notifier, woken: make(chan struct{}, 1), landed: make(chan landing), written: make(chan []place),
+		lane: l, e: l.e, notifier: notifier, woken: make(chan struct{}, 1), landed: make(chan landing), written: make(chan writing),
 		load: map[entity.Seq]int{}, gathers: map[entity.Seq]*gather{}, notes: map[entity.Seq]*prepared{},
-		accepted: map[place]int{}, cursors: map[entity.Seq]keys.Due{}, used: time.Now(),
+		accepted: map[place]int{}, walks: walks{of: map[entity.Seq]*walk{}, search: true}, used: time.Now(),
 	}
+}
+
+// tell wakes the pool to look for deliveries of a notification; 0: of any. It waits for
+// nothing.
+func (p *pool) tell(notification entity.Seq) {
+	p.told.add(notification)
+	p.poke()
 }
 
 // poke wakes the pool. It waits for nothing.
@@ -127,11 +135,13 @@ func (p *pool) run() {
 			p.dry = false
 		case l := <-p.landed:
 			p.land(l)
-		case places := <-p.written:
+		case w := <-p.written:
 			p.writes--
-			p.free(places)
+			p.noteWritten(w)
 		case <-timer.C:
-			p.dry = p.dry && !p.next.IsZero()
+			if p.dry && time.Since(p.searched) >= dryFor {
+				p.dry, p.walks.search = false, true
+			}
 		}
 	}
 }
@@ -146,7 +156,9 @@ func earlier(a, b time.Time) time.Time {
 // work starts what may be started, and returns when to look again; zero: when something
 // has happened.
 func (p *pool) work(now time.Time) (until time.Time) {
-	p.giveBack(func(it *item) bool { return p.giveUp || p.lane.isHalted(it.notification) })
+	if p.giveUp || p.lane.anyHalted() {
+		p.giveBack(func(it *item) bool { return p.giveUp || p.lane.isHalted(it.notification) })
+	}
 	if err := p.review(now); err != nil {
 		return p.unread(now, err)
 	}
@@ -252,7 +264,15 @@ func (p *pool) giveBack(which func(*item) bool) {
 	}
 	if len(back) > 0 {
 		p.ready = kept
-		p.free(back)
+		p.reopen(back)
+	}
+}
+
+// reopen lets go of deliveries that were taken and are as open as they were.
+func (p *pool) reopen(places []place) {
+	p.free(places)
+	for _, at := range places {
+		p.walks.begin(at.notification)
 	}
 }
 

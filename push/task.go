@@ -177,9 +177,6 @@ func (s *stepper) resolve() (Step, error) {
 		s.at.phase, s.at.rest = phaseSend, nil
 		return s.send()
 	}
-	if err := s.wake(s.task.Partition, s.task.App); err != nil { // for what the last step has queued
-		return Step{}, err
-	}
 	items, next, err := s.page()
 	switch {
 	case err != nil && s.passing(err):
@@ -217,6 +214,9 @@ func (s *stepper) page() (items []command.NewDelivery, next []byte, err error) {
 			return err
 		}
 		var found []entity.Entity
+		for _, r := range routes {
+			s.lane.wake(r.number, s.note.number) // for what the last step has queued
+		}
 		found, next, err = s.targets.Devices(s.ctx, v, s.task.App, s.note.pathQuery, s.note.filters, s.note.useGraph, s.at.rest, s.cfg.Page)
 		if err != nil {
 			return err
