@@ -6,11 +6,9 @@ import (
 	"github.com/trellisdb/trellis/push/provider"
 )
 
-// How a notifier is paused whose service refuses its credentials.
-const (
-	pauseLength = time.Minute
-	maxPauses   = 3
-)
+// maxPauses is how often in a row a notifier is paused whose service refuses its
+// credentials.
+const maxPauses = 3
 
 // breaker pauses a notifier after a refusal. After a pause one message tries; after
 // maxPauses in a row in vain what is open through the notifier fails, and from then on
@@ -22,8 +20,8 @@ type breaker struct {
 	last   provider.Result // why
 }
 
-// refused takes note of a refusal. It reports whether to give up what is open.
-func (b *breaker) refused(now time.Time, r provider.Result) (giveUp bool) {
+// refused takes note of a refusal, after which the notifier is paused. It reports whether to give up what is open.
+func (b *breaker) refused(now time.Time, pause time.Duration, r provider.Result) (giveUp bool) {
 	if now.Before(b.until) {
 		return false // in flight when the pause began
 	}
@@ -32,7 +30,7 @@ func (b *breaker) refused(now time.Time, r provider.Result) (giveUp bool) {
 		return true
 	}
 	b.pauses++
-	b.until = now.Add(pauseLength)
+	b.until = now.Add(pause)
 	return false
 }
 

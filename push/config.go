@@ -29,6 +29,8 @@ type Config struct {
 	Pools        int            // notifiers that are sent through at a time
 	Settlers     int            // writes of a notifier at a time
 
+	Pause        time.Duration // of a notifier whose credentials are refused
+	RetryCap     time.Duration // between two attempts of a delivery, unless the service asks for more
 	Page         int           // devices that a step of a task looks at
 	VerifyWithin time.Duration // for a test of credentials
 	Gather       time.Duration // how long an outcome waits for others that are written with it
@@ -47,6 +49,8 @@ func DefaultConfig() Config {
 		NodeInFlight: 1000,
 		Pools:        1000,
 		Settlers:     4,
+		Pause:        time.Minute,
+		RetryCap:     5 * time.Minute,
 		Page:         500,
 		VerifyWithin: 10 * time.Second,
 		Gather:       50 * time.Millisecond,
@@ -68,7 +72,7 @@ func (c *Config) check(log *slog.Logger) error {
 		return fmt.Errorf("push: messages, notifiers and writes at a time must be positive")
 	case c.Page < 1 || c.Page > maxPage:
 		return fmt.Errorf("push: a step looks at %d devices, want 1 to %d", c.Page, maxPage)
-	case c.VerifyWithin <= 0 || c.Gather <= 0 || c.Watch <= 0 || c.Wait <= 0 || c.MaxWait < c.Wait || c.Idle <= 0 || c.CloseWithin <= 0:
+	case c.Pause <= 0 || c.RetryCap <= 0 || c.VerifyWithin <= 0 || c.Gather <= 0 || c.Watch <= 0 || c.Wait <= 0 || c.MaxWait < c.Wait || c.Idle <= 0 || c.CloseWithin <= 0:
 		return fmt.Errorf("push: times must be positive")
 	case log == nil:
 		return fmt.Errorf("push: no logger")

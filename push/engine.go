@@ -187,7 +187,7 @@ func (e *Engine) wake(p entity.Partition, app entity.AppID) error {
 		return fmt.Errorf("application %d: look for open deliveries: %w", app, err)
 	}
 	for _, n := range found {
-		l.wake(n)
+		l.wake(n, 0)
 	}
 	return nil
 }

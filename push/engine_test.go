@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -270,7 +271,7 @@ func TestRefusedCredentialsPauseTheirNotifier(t *testing.T) {
 		if s.count() > 20+3 {
 			t.Errorf("%d messages sent", s.count())
 		}
-		if got, want := w.says(id, "errorMessage"), `"no delivery was possible, the last was refused with InvalidProviderToken: who are you"`; got != want {
+		if got, want := w.says(id, "errorMessage"), `"no delivery was possible, the last was refused: notifier n, InvalidProviderToken: who are you"`; got != want {
 			t.Errorf("error message %s, want %s", got, want)
 		}
 		if got := len(w.all(receipts.Collection)); got != 300 {
@@ -309,6 +310,40 @@ func TestAPauseThatHelps(t *testing.T) {
 		w.devices("n", tokens(300)...)
 		if got, want := w.ended(w.notify(`{"n":"x"}`, "")), `"FINISHED" {"sent":300,"errors":0} 300`; got != want {
 			t.Errorf("ended %s, want %s", got, want)
+		}
+	})
+}
+
+// TestAChangeEndsAPause: what waited is sent by the notifier as it is then, and if that is
+// deleted, ends.
+func TestAChangeEndsAPause(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var good atomic.Bool
+		s := &service{answer: func(context.Context, provider.Message) provider.Result {
+			if good.Load() {
+				return provider.Result{}
+			}
+			return provider.Block("x", "y")
+		}}
+		w.start(fake(s), func(c *Config) { c.Pause = 24 * time.Hour })
+		n, gone := w.notifier("n", "fake"), w.notifier("gone", "fake")
+		w.devices("n", tokens(300)...)
+		w.devices("gone", tokens(300)...)
+		id, lost := w.notify(`{"n":"x"}`, ""), w.notify(`{"gone":"x"}`, "")
+		w.eventually("both are refused", func() bool { return s.count() == 40 })
+		time.Sleep(time.Minute)
+		good.Store(true)
+		began := time.Now()
+		w.change(notifierRules, n.ID, `{"note":"new"}`)
+		w.do(command.DeleteEntity{Collection: notifiers, Target: command.Target{ID: gone.ID}})
+		if got, want := w.ended(id), `"FINISHED" {"sent":300,"errors":0} 300`; got != want {
+			t.Errorf("ended %s, want %s", got, want)
+		}
+		if got, want := w.ended(lost), `"FAILED" {"sent":0,"errors":300} 300`; got != want {
+			t.Errorf("ended %s, want %s", got, want)
+		}
+		if took := time.Since(began); took > time.Minute {
+			t.Errorf("it took %s", took)
 		}
 	})
 }
@@ -423,10 +458,17 @@ func TestTargetThatCannotBeResolvedFails(t *testing.T) {
 		w.start(nil, nil)
 		w.notifier("n", "noop")
 		w.devices("n", "a")
-		id := w.notifyTo(`{"broken":1}`, `{"n":"x"}`, "")
-		w.ended(id)
-		if got, want := w.says(id, "state", "errorMessage", "processingFinished"), `"FAILED" "the target cannot be resolved: no such grammar" -1`; got != want {
-			t.Errorf("ended %s, want %s", got, want)
+		for target, why := range map[string]string{
+			`{"broken":1}`: "no such grammar",
+			// What is damaged is no client's business, but the notification does not hang for ever.
+			`{"corrupt":1}`: "an error of the server",
+			`{"odd":1}`:     "an error of the server",
+		} {
+			id := w.notifyTo(target, `{"n":"x"}`, "")
+			w.ended(id)
+			if got, want := w.says(id, "state", "errorMessage", "processingFinished"), `"FAILED" "the target cannot be resolved: `+why+`" -1`; got != want {
+				t.Errorf("%s ended %s, want %s", target, got, want)
+			}
 		}
 	})
 }
@@ -527,6 +569,33 @@ func TestDeadTokenIsTakenOffEveryDevice(t *testing.T) {
 	})
 }
 
+// TestDeadTokenIsHeldAgainstItsRegistration, not against changes of anything else of the
+// device.
+func TestDeadTokenIsHeldAgainstItsRegistration(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		since := time.Now().Add(time.Minute)
+		s := &service{answer: func(context.Context, provider.Message) provider.Result {
+			return provider.Dead("Unregistered", "410", since)
+		}}
+		w.start(fake(s), nil)
+		w.notifier("n", "fake")
+		with := func(registered time.Time) entity.ID {
+			return w.create(devices, fmt.Sprintf(`{"n.notifier.id":"dead","n.notifier.registration":{"at":%d}}`, registered.UnixMilli())).ID
+		}
+		before, after := with(since.Add(-time.Second)), with(since.Add(time.Second))
+		time.Sleep(time.Hour)
+		w.change(devices, before, `{"place":"elsewhere"}`)
+		w.change(devices, after, `{"place":"elsewhere"}`)
+		w.ended(w.notify(`{"n":"x"}`, ""))
+		if o, _, _ := w.entity(devices.Collection, before); len(o) != 1 || o.text("place") != "elsewhere" {
+			t.Errorf("of the registration before: %s", o)
+		}
+		if o, _, _ := w.entity(devices.Collection, after); o.text("n.notifier.id") != "dead" {
+			t.Errorf("of the registration afterwards: %s", o)
+		}
+	})
+}
+
 func TestReplacedTokenTakesThePlaceOfTheOldOne(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.start(nil, nil)
@@ -535,7 +604,7 @@ func TestReplacedTokenTakesThePlaceOfTheOldOne(t *testing.T) {
 		if got, want := w.ended(w.notify(`{"n":"x"}`, "")), `"FINISHED" {"sent":1,"errors":0} 1`; got != want {
 			t.Errorf("ended %s, want %s", got, want)
 		}
-		if o, _, _ := w.entity(devices.Collection, list[0].ID); o.text("n.notifier.id") != "new" {
+		if o, _, _ := w.entity(devices.Collection, list[0].ID); o.text("n.notifier.id") != "new" || o.get("n.notifier.registration") == nil {
 			t.Errorf("device %v", o)
 		}
 	})

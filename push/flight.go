@@ -30,20 +30,25 @@ func (o *opened) batch() int {
 }
 
 // open makes p.sender one of the notifier as it is stored now; none if that is gone, and
-// one that refuses if it cannot be used.
+// one that refuses if it cannot be used. What is ready for the notifier as it was is given
+// back, to be taken anew.
 func (p *pool) open(v *storage.View) error {
 	r, err := routeByNumber(v, p.lane.app, p.notifier, p.e.cfg.Providers)
 	if err != nil {
 		return err
+	}
+	p.reviewed = time.Now()
+	changed := r == nil || p.route == nil || p.route.rev != r.rev
+	if changed {
+		p.breaker, p.giveUp, p.walks.search = breaker{}, false, true
+		p.giveBack(func(*item) bool { return true })
 	}
 	if r == nil {
 		p.retire(p.sender)
 		p.route, p.sender = nil, nil
 		return nil
 	}
-	changed := p.route == nil || p.route.rev != r.rev
 	if changed {
-		p.breaker, p.giveUp = breaker{}, false
 		p.limit, p.calm = p.e.cfg.inFlight(r.kind), time.Time{}
 		p.notes = map[entity.Seq]*prepared{}
 	}
@@ -194,17 +199,17 @@ func (p *pool) conclude(it *item, with *opened, r provider.Result, now time.Time
 		p.conclusion(it, failedOutcome(r, attempt), now)
 		return
 	case provider.Blocked:
-		if current && p.breaker.refused(now, r) {
-			p.giveUp = true
+		if current && p.breaker.refused(now, p.e.cfg.Pause, r) {
+			p.giveUp, p.walks.search = true, true // also what is not due yet fails
 		}
-		p.free([]place{it.place}) // of the message nothing is known
+		p.reopen([]place{it.place}) // of the message nothing is known
 		return
 	}
 	if r.Code == provider.CodeClosed || r.Code == provider.CodeCanceled {
-		p.free([]place{it.place})
+		p.reopen([]place{it.place})
 		return
 	}
-	at, ok := again(r, attempt, now, it.began, it.note.expires(), rand.Float64())
+	at, ok := again(r, attempt, p.e.cfg.RetryCap, now, it.began, it.note.expires(), rand.Float64())
 	if !ok {
 		p.conclusion(it, failedOutcome(r, attempt), now)
 		return
@@ -240,7 +245,11 @@ func (p *pool) concluded(notification entity.Seq, o outcome) {
 		code := fmt.Sprint(o.code)
 		p.e.figures.failed(p.kind(), code)
 		if o.state == entity.DeliveryRefused {
-			p.lane.noteRefusal(notification, code+": "+o.message)
+			why := code + ": " + o.message
+			if p.route != nil {
+				why = "notifier " + p.route.label() + ", " + why
+			}
+			p.lane.noteRefusal(notification, why)
 		}
 	}
 }

@@ -80,9 +80,10 @@ func newLane(e *Engine, p entity.Partition, app entity.AppID, b *busy) *lane {
 // leads tells whether anything may be begun.
 func (l *lane) leads() bool { return l.ctx.Err() == nil && l.e.host.Leads(l.partition) }
 
-// wake wakes the pool of a notifier, and makes it if there may be one more. If not, the
-// tasks of its notifications wake it again.
-func (l *lane) wake(notifier entity.Seq) {
+// wake lets the pool of a notifier look for deliveries of a notification, 0: of any, and
+// makes the pool if there may be one more. If not, the tasks of its notifications wake it
+// again.
+func (l *lane) wake(notifier, notification entity.Seq) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.mu.pools[notifier]
@@ -93,7 +94,7 @@ func (l *lane) wake(notifier entity.Seq) {
 		}
 		l.mu.pools[notifier] = p
 	}
-	p.poke()
+	p.tell(notification)
 }
 
 func (l *lane) wakeAll() {
@@ -131,6 +132,12 @@ func (l *lane) halt(notification entity.Seq) {
 	if first {
 		l.wakeAll()
 	}
+}
+
+func (l *lane) anyHalted() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.mu.halted) > 0
 }
 
 func (l *lane) isHalted(notification entity.Seq) bool {

@@ -62,6 +62,7 @@ func parseNote(e *entity.Entity) (*note, error) {
 		Statistics   json.RawMessage `json:"statistics"`
 		Processed    json.RawMessage `json:"processingFinished"`
 		Priority     json.RawMessage `json:"priority"`
+		Given        json.RawMessage `json:"priorityGiven"`
 		UseGraph     json.RawMessage `json:"useGraph"`
 		Debug        json.RawMessage `json:"debug"`
 		SaveReceipts json.RawMessage `json:"saveReceipts"`
@@ -84,8 +85,11 @@ func parseNote(e *entity.Entity) (*note, error) {
 	n.counted = !isNull(p.Statistics)
 	n.processed = !isNull(p.Processed) && string(p.Processed) != "0"
 	// Normal is what is stored of a client that said nothing, too.
-	if priority, _ := provider.JSONText(p.Priority); strings.EqualFold(priority, "high") {
+	switch priority, _ := provider.JSONText(p.Priority); {
+	case strings.EqualFold(priority, "high"):
 		n.priority = provider.PriorityHigh
+	case strings.EqualFold(priority, "normal") && string(p.Given) == "true":
+		n.priority = provider.PriorityNormal
 	}
 	return n, nil
 }

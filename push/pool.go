@@ -1,11 +1,11 @@
 package push
 
 import (
+	"errors"
 	"time"
 
 	"github.com/trellisdb/trellis/push/provider"
 	"github.com/trellisdb/trellis/storage/entity"
-	"github.com/trellisdb/trellis/storage/keys"
 )
 
 // Bounds of what a pool holds.
@@ -16,6 +16,7 @@ const (
 	slotPause     = 10 * time.Millisecond
 	dryFor        = 5 * time.Second // a pool without work looks again, should nobody wake it
 	readPause     = time.Second     // after a partition could not be read
+	reviewEvery   = time.Second     // how old what is known of the notifier may be while something waits to be sent
 	growAfter     = 50              // messages sent after which a pool that was slowed down sends one more at a time
 	sendWithin    = 2 * time.Minute // a bound on what a sender's own time-outs should bound
 	maxRemembered = 10_000          // deliveries of which it is known how much of a message was accepted
@@ -48,7 +49,9 @@ type pool struct {
 	notifier entity.Seq
 	woken    chan struct{}
 	landed   chan landing
-	written  chan []place // what is settled, or was given up
+	written  chan writing
+
+	told agenda // what it is to look for: anybody's
 
 	// The rest is run's own.
 	route    *route // nil: the notifier is gone
@@ -66,19 +69,27 @@ type pool struct {
 	writes   int
 	notes    map[entity.Seq]*prepared
 	accepted map[place]int
-	cursors  map[entity.Seq]keys.Due
-	turn     entity.Seq // notification that was looked at last
-	dry      bool       // there is nothing that is due
-	next     time.Time  // when there may be
-	used     time.Time  // last
+	walks    walks
+	dry      bool      // there is nothing that is due
+	next     time.Time // when there may be
+	searched time.Time // when all open deliveries were looked for last
+	reviewed time.Time // when the notifier was read last
+	used     time.Time // last
 }
 
 func newPool(l *lane, notifier entity.Seq) *pool {
 	return &pool{
-		lane: l, e: l.e, notifier: notifier, woken: make(chan struct{}, 1), landed: make(chan landing), written: make(chan []place),
+		lane: l, e: l.e, notifier: notifier, woken: make(chan struct{}, 1), landed: make(chan landing), written: make(chan writing),
 		load: map[entity.Seq]int{}, gathers: map[entity.Seq]*gather{}, notes: map[entity.Seq]*prepared{},
-		accepted: map[place]int{}, cursors: map[entity.Seq]keys.Due{}, used: time.Now(),
+		accepted: map[place]int{}, walks: walks{of: map[entity.Seq]*walk{}, search: true}, used: time.Now(),
 	}
+}
+
+// tell wakes the pool to look for deliveries of a notification; 0: of any. It waits for
+// nothing.
+func (p *pool) tell(notification entity.Seq) {
+	p.told.add(notification)
+	p.poke()
 }
 
 // poke wakes the pool. It waits for nothing.
@@ -124,11 +135,13 @@ func (p *pool) run() {
 			p.dry = false
 		case l := <-p.landed:
 			p.land(l)
-		case places := <-p.written:
+		case w := <-p.written:
 			p.writes--
-			p.free(places)
+			p.noteWritten(w)
 		case <-timer.C:
-			p.dry = p.dry && !p.next.IsZero()
+			if p.dry && time.Since(p.searched) >= dryFor {
+				p.dry, p.walks.search = false, true
+			}
 		}
 	}
 }
@@ -143,10 +156,15 @@ func earlier(a, b time.Time) time.Time {
 // work starts what may be started, and returns when to look again; zero: when something
 // has happened.
 func (p *pool) work(now time.Time) (until time.Time) {
-	p.giveBack(func(it *item) bool { return p.giveUp || p.lane.isHalted(it.notification) })
+	if p.giveUp || p.lane.anyHalted() {
+		p.giveBack(func(it *item) bool { return p.giveUp || p.lane.isHalted(it.notification) })
+	}
+	if err := p.review(now); err != nil {
+		return p.unread(now, err)
+	}
 	if !p.giveUp {
 		if p.breaker.paused(now) {
-			return p.breaker.until
+			return earlier(p.breaker.until, now.Add(reviewEvery))
 		}
 		if now.Before(p.calm) {
 			return p.calm
@@ -157,10 +175,7 @@ func (p *pool) work(now time.Time) (until time.Time) {
 	}
 	if !p.dry && len(p.ready) < takeAtOnce/2 && p.held < maxHeld {
 		if err := p.take(now); err != nil {
-			if p.lane.leads() {
-				p.e.log.Warn("open deliveries not read, trying again", "partition", p.lane.partition, "application", p.lane.app, "error", err)
-			}
-			p.dry, p.next = true, now.Add(readPause)
+			p.dry, p.next = true, p.unread(now, err)
 		}
 		if !p.dry && len(p.ready) == 0 && p.held < maxHeld {
 			return now // there was much to look through, and there is more
@@ -170,6 +185,28 @@ func (p *pool) work(now time.Time) (until time.Time) {
 		return now.Add(slotPause)
 	}
 	return p.next
+}
+
+// unread says that the partition could not be read, and returns when to try again.
+func (p *pool) unread(now time.Time, err error) time.Time {
+	if p.lane.leads() {
+		p.e.log.Warn("open deliveries not read, trying again", "partition", p.lane.partition, "application", p.lane.app, "error", err)
+	}
+	return now.Add(readPause)
+}
+
+// review finds out whether the notifier was changed or deleted, if something waits for it
+// and it was not read lately: that ends a pause.
+func (p *pool) review(now time.Time) (err error) {
+	if len(p.ready) == 0 && !p.breaker.paused(now) || now.Sub(p.reviewed) < reviewEvery {
+		return nil
+	}
+	v, err := p.e.host.View(p.lane.partition)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, v.Close()) }()
+	return p.open(v)
 }
 
 // start starts what is ready, as far as there may be more in flight. It reports whether
@@ -227,7 +264,15 @@ func (p *pool) giveBack(which func(*item) bool) {
 	}
 	if len(back) > 0 {
 		p.ready = kept
-		p.free(back)
+		p.reopen(back)
+	}
+}
+
+// reopen lets go of deliveries that were taken and are as open as they were.
+func (p *pool) reopen(places []place) {
+	p.free(places)
+	for _, at := range places {
+		p.walks.begin(at.notification)
 	}
 }
 

@@ -66,9 +66,7 @@ func receiptOf(n *note, device entity.ID, r *route, token string, payload json.R
 		receipt.Device = device.String()
 	}
 	if r != nil {
-		if receipt.Notifier = r.name; r.name == "" {
-			receipt.Notifier = r.id.String()
-		}
+		receipt.Notifier = r.label()
 	}
 	if o.state == entity.DeliverySent {
 		receipt.Sent = now.UnixMilli()

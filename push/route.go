@@ -33,6 +33,14 @@ func (r *route) properties() []string {
 	return []string{r.name + suffix, byID}
 }
 
+// label is what the notifier is called: its name, or its UUID if it has none.
+func (r *route) label() string {
+	if r.name == "" {
+		return r.id.String()
+	}
+	return r.name
+}
+
 // is tells whether a key of payloads names the notifier.
 func (r *route) is(key string) bool {
 	return key != "" && strings.EqualFold(key, r.name) || strings.EqualFold(key, r.id.String())

@@ -28,7 +28,8 @@ type Targets interface {
 	// is a target during the whole walk comes at least once. Faults of the target
 	// itself fail the notification with their message.
 	Devices(ctx context.Context, v *storage.View, app entity.AppID, pathQuery, filters []byte, useGraph bool, position []byte, limit int) (devices []entity.Entity, next []byte, err error)
-	// Holders returns devices whose property is a token, at most limit of them.
+	// Holders returns devices that hold a token in a property, at most limit of them. It
+	// is given what is shown of the token, and finds it in all its spellings.
 	Holders(ctx context.Context, v *storage.View, app entity.AppID, property, token string, limit int) ([]entity.Entity, error)
 }
 
@@ -42,6 +43,7 @@ type Task struct {
 	App       entity.AppID
 	Partition entity.Partition
 	Body      []byte
+	Attempts  int // steps in a row that have failed
 	Now       time.Time
 }
 

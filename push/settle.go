@@ -3,6 +3,7 @@ package push
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/trellisdb/trellis/raftfsm/command"
@@ -85,11 +86,31 @@ func (g *gather) part() *gather {
 func (p *pool) write(g *gather) {
 	l, e := p.lane, p.e
 	p.e.done.Go(func() {
-		if err := e.settle(l, g); err != nil {
+		err := e.settle(l, g)
+		if err != nil {
 			e.log.Warn("outcomes of deliveries not written; they are sent again", "application", l.app, "notification", g.note.id, "deliveries", len(g.places), "error", err)
 		}
-		p.written <- g.places
+		p.written <- writing{gather: g, failed: err != nil}
 	})
+}
+
+// writing is the end of a write.
+type writing struct {
+	*gather
+	failed bool // it is not known what of it is written
+}
+
+// noteWritten lets go of what was written. What is to be tried again is looked for when
+// it is due.
+func (p *pool) noteWritten(w writing) {
+	if w.failed {
+		p.reopen(w.places)
+		return
+	}
+	p.free(w.places)
+	if slices.ContainsFunc(w.verdicts, func(v command.Verdict) bool { return v.State == entity.DeliveryOpen }) {
+		p.walks.goOn(w.note.number)
+	}
 }
 
 func (e *Engine) settle(l *lane, g *gather) error {

@@ -14,7 +14,8 @@ import (
 
 // Bounds of one look for deliveries that are due.
 const (
-	maxPairs   = 1024 // notifications looked at
+	maxPairs   = 1024 // notifications looked at, and found
+	maxWalks   = 8192 // notifications known, some of which have ended
 	minQuantum = 16   // deliveries of one that are taken before it is another's turn
 )
 
@@ -25,7 +26,7 @@ type prepared struct {
 	bad     error // it cannot be
 }
 
-// take reads deliveries that are due: from the notification on whose turn it is. p.dry
+// take reads deliveries that are due: of the notifications on whose turn it is. p.dry
 // says afterwards that nothing more is due, and p.next when something will be.
 func (p *pool) take(now time.Time) (err error) {
 	v, err := p.e.host.View(p.lane.partition)
@@ -40,14 +41,29 @@ func (p *pool) take(now time.Time) (err error) {
 	if p.route == nil || p.giveUp {
 		t.until = math.MaxInt64
 	}
-	if err := t.pairs(); err != nil {
-		return err
+	p.told.hand(&p.walks)
+	if p.walks.search || len(p.walks.of) > maxWalks {
+		if err := p.walks.discover(v, p.lane.app, p.notifier, p.load); err != nil {
+			return err
+		}
+		p.searched = now
 	}
-	p.dry, p.next = t.exhausted, time.Time{}
-	if t.exhausted {
+	p.walks.rouse(t.until)
+	for looked := 0; looked < maxPairs && t.found < takeAtOnce; looked++ {
+		number, w := p.walks.first()
+		if w == nil {
+			break
+		}
+		if err := t.notification(number, w); err != nil {
+			p.walks.begin(number)
+			return err
+		}
+	}
+	p.dry, p.next = p.walks.idle(), time.Time{}
+	if p.dry {
 		p.giveUp = false
-		if t.next != 0 {
-			p.next = time.UnixMilli(t.next)
+		if next := p.walks.next(); next != 0 {
+			p.next = time.UnixMilli(next)
 		}
 	}
 	return nil
@@ -56,118 +72,74 @@ func (p *pool) take(now time.Time) (err error) {
 // taking is one look for deliveries.
 type taking struct {
 	*pool
-	v         *storage.View
-	now       time.Time
-	until     int64 // ms since the epoch: what is due by then is taken
-	next      int64 // when the first of what is not due will be; 0: never
-	exhausted bool  // everything was looked at, and nothing more can be taken
-	found     int
+	v     *storage.View
+	now   time.Time
+	until int64 // ms since the epoch: what is due by then is taken
+	found int
 }
 
-// pairs lets each notification have its turn.
-func (t *taking) pairs() error {
-	first := t.turn
-	wrapped, fruitless := false, true
-	for looked := 0; looked < maxPairs && t.found < takeAtOnce; {
-		list, err := storage.WaitingNotifications(t.v, t.lane.app, &storage.Waiting{Notifier: t.notifier, Notification: t.turn}, 32)
-		if err != nil {
-			return err
-		}
-		for len(list) > 0 && list[len(list)-1].Notifier != t.notifier {
-			list = list[:len(list)-1]
-		}
-		end := len(list) < 32
-		for i := range list {
-			if wrapped && list[i].Notification > first {
-				t.exhausted = fruitless
-				return nil
-			}
-			looked++
-			t.turn = list[i].Notification
-			more, err := t.notification(&list[i])
-			if err != nil {
-				return err
-			}
-			fruitless = fruitless && !more
-			if t.found >= takeAtOnce {
-				return nil
-			}
-		}
-		if end {
-			if wrapped {
-				t.exhausted = fruitless
-				return nil
-			}
-			wrapped, t.turn = true, 0
-		}
+// notification takes deliveries of one.
+func (t *taking) notification(number entity.Seq, w *walk) error {
+	if t.lane.isHalted(number) {
+		t.walks.drop(number) // its task ends them
+		return nil
 	}
-	return nil
-}
-
-// notification takes deliveries of one. It reports whether there may be more of it that
-// are due.
-func (t *taking) notification(w *storage.Waiting) (more bool, err error) {
-	if w.Due > t.until {
-		if t.next == 0 || w.Due < t.next {
-			t.next = w.Due
-		}
-		return false, nil
-	}
-	if t.lane.isHalted(w.Notification) {
-		return false, nil // its task ends them
-	}
-	after, going := t.cursors[w.Notification]
+	at := w.from
 	var due []keys.Due
 	quantum := max(minQuantum, (takeAtOnce-t.found)/4)
 	collect := func(d keys.Due) (bool, error) {
 		if !t.lane.busy.has(place{d.Notification, d.Device}) {
 			due = append(due, d)
 		}
-		after = d
+		at = d
 		return len(due) < quantum, nil
 	}
-	if going {
-		err = storage.DueDeliveriesAfter(t.v, t.lane.app, after, t.until, collect)
+	var err error
+	if w.begun {
+		err = storage.DueDeliveriesAfter(t.v, t.lane.app, w.from, t.until, collect)
 	} else {
-		err = storage.DueDeliveries(t.v, t.lane.app, t.notifier, w.Notification, t.until, collect)
+		err = storage.DueDeliveries(t.v, t.lane.app, t.notifier, number, t.until, collect)
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
-	if len(due) < quantum {
-		delete(t.cursors, w.Notification) // the next look begins at the beginning
-	} else {
-		t.cursors[w.Notification] = after
+	if len(due) == quantum {
+		w.from, w.begun = at, true
+		t.walks.goOn(number)
+	} else if err := t.rest(number, w); err != nil {
+		return err
 	}
 	if len(due) == 0 {
-		if !going {
-			err = t.afterwards(w.Notification)
-		}
-		return going, err
+		return nil
 	}
-	n, err := t.prepare(w.Notification)
+	n, err := t.prepare(number)
 	if err != nil {
-		return false, err
+		return err
 	}
 	for _, d := range due {
 		if err := t.delivery(n, d); err != nil {
-			return false, err
+			return err
 		}
 	}
-	return true, nil
+	if t.load[number] == 0 {
+		delete(t.notes, number)
+	}
+	return nil
 }
 
-// afterwards finds out when the next delivery of a notification is due, of which all
-// that are due are taken.
-func (t *taking) afterwards(notification entity.Seq) error {
-	from := keys.Due{Notifier: t.notifier, Notification: notification, At: t.until, Device: ^entity.Seq(0)}
+// rest ends the walk through a notification of which all that is due is taken, until
+// something more is due or comes: what comes is due by the clock of its leader, which
+// may be a little late.
+func (t *taking) rest(number entity.Seq, w *walk) error {
+	const late = 2 * time.Second
+	w.from = keys.Due{Notifier: t.notifier, Notification: number, At: max(0, t.now.Add(-late).UnixMilli()), Device: ^entity.Seq(0)}
+	w.begun, w.next = true, 0
 	if t.until == math.MaxInt64 {
 		return nil
 	}
-	return storage.DueDeliveriesAfter(t.v, t.lane.app, from, math.MaxInt64, func(d keys.Due) (bool, error) {
-		if t.next == 0 || d.At < t.next {
-			t.next = d.At
-		}
+	after := keys.Due{Notifier: t.notifier, Notification: number, At: t.until, Device: ^entity.Seq(0)}
+	return storage.DueDeliveriesAfter(t.v, t.lane.app, after, math.MaxInt64, func(d keys.Due) (bool, error) {
+		w.next = d.At
 		return false, nil
 	})
 }

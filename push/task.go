@@ -18,6 +18,7 @@ const (
 	closeItems   = 200                    // open deliveries that a step ends
 	closePause   = 100 * time.Millisecond // while what is in flight ends
 	receiptItems = 200                    // receipts of a deleted notification that a step removes
+	maxUncaught  = 4                      // steps that fail before a notification does, long before its task is given up
 	maxPosition  = entity.MaxTaskBody - 1<<10
 )
 
@@ -176,14 +177,14 @@ func (s *stepper) resolve() (Step, error) {
 		s.at.phase, s.at.rest = phaseSend, nil
 		return s.send()
 	}
-	if err := s.wake(s.task.Partition, s.task.App); err != nil { // for what the last step has queued
-		return Step{}, err
-	}
 	items, next, err := s.page()
 	switch {
-	case err != nil && passing(err):
+	case err != nil && s.passing(err):
 		return Step{}, err
 	case err != nil:
+		if fault.CodeOf(err) == fault.Corrupt || fault.CodeOf(err) == fault.Uncaught {
+			s.log.Error("the target of a notification cannot be resolved", "application", s.task.App, "notification", s.at.notification, "error", err)
+		}
 		if err = s.fail(err); err != nil || s.note == nil {
 			return s.going(nil, 0), err
 		}
@@ -213,6 +214,9 @@ func (s *stepper) page() (items []command.NewDelivery, next []byte, err error) {
 			return err
 		}
 		var found []entity.Entity
+		for _, r := range routes {
+			s.lane.wake(r.number, s.note.number) // for what the last step has queued
+		}
 		found, next, err = s.targets.Devices(s.ctx, v, s.task.App, s.note.pathQuery, s.note.filters, s.note.useGraph, s.at.rest, s.cfg.Page)
 		if err != nil {
 			return err
@@ -237,20 +241,23 @@ func (s *stepper) page() (items []command.NewDelivery, next []byte, err error) {
 	return items, next, nil
 }
 
-// passing tells an error that says nothing of the notification.
-func passing(err error) bool {
+// passing tells an error that says nothing of the notification: one of a cluster in
+// trouble, or one that nobody knows, until it has come again and again.
+func (s *stepper) passing(err error) bool {
 	switch fault.CodeOf(err) {
-	case fault.NoQuorum, fault.Timeout, fault.Overloaded, fault.DiskFull, fault.NotHere, fault.Stopping, fault.Corrupt, fault.Uncaught:
+	case fault.NoQuorum, fault.Timeout, fault.Overloaded, fault.DiskFull, fault.NotHere, fault.Stopping:
 		return true
+	case fault.Uncaught:
+		return s.task.Attempts < maxUncaught || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 	}
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	return false
 }
 
 // fail says that the devices could not be found.
 func (s *stepper) fail(cause error) error {
 	message := "an error of the server"
 	var f *fault.Error
-	if errors.As(cause, &f) {
+	if errors.As(cause, &f) && f.Code != fault.Corrupt { // where the damage is, is the operator's
 		message = f.Message
 	}
 	return s.change(func(n *note, patch map[string]any) {
@@ -401,7 +408,7 @@ func (s *stepper) finish(figures *entity.Deliveries) (Step, error) {
 		if why = s.lane.refusal(s.at.number); why == "" {
 			why = "no delivery was possible; the receipts say why"
 		} else {
-			why = "no delivery was possible, the last was refused with " + why
+			why = "no delivery was possible, the last was refused: " + why
 		}
 	}
 	if figures.Total() == 0 {

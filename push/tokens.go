@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/trellisdb/trellis/push/provider"
@@ -20,8 +21,8 @@ const (
 	reviseTries  = 8   // of a change of an entity that others change, too
 )
 
-// clearToken takes a dead token off every device that holds it, save those that were
-// changed after it was known to be dead: they may have it anew.
+// clearToken takes a dead token off every device that holds it, save those that came with
+// it after it was known to be dead: they have it anew.
 func (e *Engine) clearToken(l *lane, it *item, since time.Time) {
 	if err := e.tryClear(l, it, since); err != nil && e.sending.Err() == nil {
 		e.log.Warn("dead token not taken off every device; the next message to it will tell again", "application", l.app, "notifier", it.route.id, "device", it.id, "error", err)
@@ -34,14 +35,8 @@ func (e *Engine) tryClear(l *lane, it *item, since time.Time) error {
 		return err
 	}
 	for _, property := range it.route.properties() {
-		forms := []string{property}
-		if it.held.token.Text != it.held.token.Shown { // an object, of which the address is shown
-			forms = append(forms, property+".endpoint")
-		}
-		for _, form := range forms {
-			if err := e.clearHolders(l, form, it.held.token.Shown, drop); err != nil {
-				return err
-			}
+		if err := e.clearHolders(l, property, it.held.token.Shown, drop); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -81,26 +76,50 @@ func (e *Engine) holders(l *lane, property, token string) (list []entity.Entity,
 // has it anew.
 func dropDead(r *route, token string, since time.Time) func(*entity.Entity) ([]byte, error) {
 	return func(device *entity.Entity) ([]byte, error) {
-		if !since.IsZero() && device.Modified > since.UnixMilli() {
-			return nil, nil
-		}
-		return withToken(device, r, token, nil)
+		return withToken(device, r, token, nil, func(registered int64) bool {
+			return since.IsZero() || registered <= since.UnixMilli()
+		})
 	}
 }
 
+// registrationOf is the name of the property in which the API notes the registration of
+// which another holds the token: {"at": when the device came with it, ms since the epoch}.
+func registrationOf(property string) string {
+	return strings.TrimSuffix(property, suffix) + ".notifier.registration"
+}
+
+// registeredAt is when a device came with a token, ms since the epoch: of one of which it
+// was not noted, the last change of the device is the latest that it can be.
+func registeredAt(device *entity.Entity, o object, property string) int64 {
+	var noted struct {
+		At int64 `json:"at"`
+	}
+	if raw := o.get(registrationOf(property)); json.Unmarshal(raw, &noted) == nil && noted.At > 0 {
+		return noted.At
+	}
+	return device.Modified
+}
+
 // withToken makes the patch that puts a value in the place of a token of a device,
-// wherever it is held; nil if it is not.
-func withToken(device *entity.Entity, r *route, token string, value any) ([]byte, error) {
+// wherever it is held and wanted says so of the time at which it came; nil if there is
+// nothing to do. The value nil ends the registration.
+func withToken(device *entity.Entity, r *route, token string, value any, wanted func(registered int64) bool) ([]byte, error) {
 	o, err := parseObject(device.JSON)
 	if err != nil {
 		return nil, fmt.Errorf("device %s: %w", device.ID, err)
 	}
+	var note any
+	if value != nil {
+		note = map[string]int64{"at": time.Now().UnixMilli()}
+	}
 	patch := map[string]any{}
 	for _, property := range r.properties() {
-		if stored := o.get(property); !isNull(stored) {
-			if t, ok := r.provider.Token(stored); ok && t.Shown == token {
-				patch[property] = value
-			}
+		stored := o.get(property)
+		if isNull(stored) || !wanted(registeredAt(device, o, property)) {
+			continue
+		}
+		if t, ok := r.provider.Token(stored); ok && t.Shown == token {
+			patch[property], patch[registrationOf(property)] = value, note
 		}
 	}
 	if len(patch) == 0 {
@@ -112,7 +131,7 @@ func withToken(device *entity.Entity, r *route, token string, value any) ([]byte
 // replaceToken puts the token in its place that a service wants to be used.
 func (e *Engine) replaceToken(l *lane, it *item, token string) {
 	_, err := e.reviseDevice(l, it.id, func(device *entity.Entity) ([]byte, error) {
-		return withToken(device, it.route, it.held.token.Shown, token)
+		return withToken(device, it.route, it.held.token.Shown, token, func(int64) bool { return true })
 	})
 	if err != nil && e.sending.Err() == nil {
 		e.log.Warn("token not replaced; the next message to it will tell again", "application", l.app, "notifier", it.route.id, "device", it.id, "error", err)

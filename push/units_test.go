@@ -49,7 +49,7 @@ func TestAgain(t *testing.T) {
 			if tc.expires != 0 {
 				expires = now.Add(tc.expires)
 			}
-			at, again := again(tc.result, tc.attempt, now, now.Add(-tc.age), expires, tc.jitter)
+			at, again := again(tc.result, tc.attempt, DefaultConfig().RetryCap, now, now.Add(-tc.age), expires, tc.jitter)
 			if again != (tc.want != 0) || again && at.Sub(now) != tc.want {
 				t.Errorf("again %t after %s, want %s", again, at.Sub(now), tc.want)
 			}
@@ -58,6 +58,7 @@ func TestAgain(t *testing.T) {
 }
 
 func TestBreaker(t *testing.T) {
+	pause := DefaultConfig().Pause
 	var b breaker
 	now := time.UnixMilli(1_000_000_000)
 	why := provider.Block("x", "y")
@@ -66,21 +67,21 @@ func TestBreaker(t *testing.T) {
 	}
 	for i := range maxPauses {
 		for range 2 { // many were in flight
-			if b.refused(now, why) {
+			if b.refused(now, pause, why) {
 				t.Errorf("gives up before pause %d", i+1)
 			}
 		}
-		if !b.paused(now.Add(pauseLength-1)) || b.paused(now.Add(pauseLength)) || !b.trying() {
+		if !b.paused(now.Add(pause-1)) || b.paused(now.Add(pause)) || !b.trying() {
 			t.Errorf("pause %d: %+v", i+1, b)
 		}
-		now = now.Add(pauseLength)
+		now = now.Add(pause)
 	}
 	for range 2 {
-		if !b.refused(now, why) {
+		if !b.refused(now, pause, why) {
 			t.Error("does not give up after its pauses")
 		}
 	}
-	if b.accepted(); b.trying() || b.refused(now, why) {
+	if b.accepted(); b.trying() || b.refused(now, pause, why) {
 		t.Error("does not begin anew")
 	}
 }
@@ -142,7 +143,7 @@ func (s testedSender) Probe(context.Context) provider.Verdict { return s.verdict
 
 func TestCredentialsOfNotifiersAreTested(t *testing.T) {
 	w := newWorld(t)
-	defer w.close()
+	defer w.Close()
 	for _, tc := range []struct {
 		verify Verify
 		state  provider.State

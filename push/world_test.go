@@ -14,14 +14,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/hashicorp/raft"
 	"go.uber.org/goleak"
 
+	"github.com/trellisdb/trellis/node/nodetest"
 	"github.com/trellisdb/trellis/node/tasks"
 	"github.com/trellisdb/trellis/push/noop"
 	"github.com/trellisdb/trellis/push/provider"
-	"github.com/trellisdb/trellis/raftfsm"
 	"github.com/trellisdb/trellis/raftfsm/command"
 	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
@@ -39,51 +37,19 @@ const (
 // world is a partition with a real state machine and its log, which nodes believe to
 // lead, one after the other.
 type world struct {
-	t       testing.TB
-	fs      *vfs.MemFS
-	store   *storage.Store
-	machine *raftfsm.Machine
-	mu      sync.Mutex
-	log     []*raft.Log
-	nodes   []*fakeNode
-	fate    func(command.Command) bool // reports whether the answer gets lost; nil: never
+	*nodetest.Machines
+	t     testing.TB
+	mu    sync.Mutex
+	nodes []*fakeNode
+	fate  func(command.Command) bool // reports whether the answer gets lost; nil: never
 }
 
 func newWorld(t testing.TB) *world {
-	w := &world{t: t, fs: vfs.NewCrashableMem()}
-	if err := w.fs.MkdirAll("data", 0o700); err != nil {
-		t.Fatal(err)
-	}
-	root, err := w.fs.OpenDir("/")
-	if err == nil {
-		err = errors.Join(root.Sync(), root.Close())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.open()
+	w := &world{t: t}
+	w.Machines = nodetest.StartMachines(t, nodetest.MachinesConfig{
+		Partitions: []entity.Partition{partition}, DedupEntries: 1000, MemtableBytes: 8 << 20, Tasked: func(entity.Partition) { w.woken() },
+	})
 	return w
-}
-
-func (w *world) open() {
-	w.t.Helper()
-	cfg := storage.DefaultConfig("data")
-	cfg.FS = w.fs
-	cfg.CacheBytes, cfg.StateMemtableBytes, cfg.LogMemtableBytes = 8<<20, 8<<20, 256<<10
-	cfg.Log = slog.New(slog.DiscardHandler)
-	cfg.Halt = func(err error) { w.t.Errorf("storage halted: %v", err) }
-	var err error
-	if w.store, err = storage.Open(cfg); err != nil {
-		w.t.Fatal(err)
-	}
-	w.machine, err = raftfsm.Open(raftfsm.Config{Partition: partition, State: w.store.State(), DedupEntries: 1000,
-		Halt: func(err error) { w.t.Errorf("halted: %v", err) }, Tasked: w.woken})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for _, entry := range w.log {
-		w.machine.ApplyBatch([]*raft.Log{entry})
-	}
 }
 
 func (w *world) woken() {
@@ -92,35 +58,14 @@ func (w *world) woken() {
 	}
 }
 
-// close checks the partition and closes it.
-func (w *world) close() {
-	w.t.Helper()
-	v := w.view()
-	report, err := raftfsm.Check(context.Background(), v)
-	if err := errors.Join(err, v.Close()); err != nil {
-		w.t.Error(err)
-	}
-	for _, problem := range report.Problems {
-		w.t.Error(problem)
-	}
-	if err := w.store.Close(); err != nil {
-		w.t.Error(err)
-	}
-}
-
-func (w *world) view() *storage.View { return w.store.State().View(partition) }
+func (w *world) view() *storage.View { return w.View(partition) }
 
 // propose appends a command to the log and applies it.
 func (w *world) propose(cmd command.Command) (command.Outcome, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if cmd.Time == 0 {
-		cmd.Time = time.Now().UnixMilli()
-	}
 	lost := w.fate != nil && w.fate(cmd)
-	entry := &raft.Log{Index: uint64(len(w.log) + 1), Term: 1, Type: raft.LogCommand, Data: command.AppendEntry(nil, []command.Command{cmd})}
-	w.log = append(w.log, entry)
-	out := w.machine.Apply(entry).([]command.Outcome)[0]
+	out := w.Apply(partition, cmd)
 	if lost {
 		return command.Outcome{}, fault.New(fault.Timeout, "the outcome is not known")
 	}
@@ -331,7 +276,7 @@ func (n *fakeNode) Led() []entity.Partition {
 }
 func (n *fakeNode) Leads(p entity.Partition) bool { return p == partition && n.leads.Load() }
 func (n *fakeNode) View(p entity.Partition) (*storage.View, error) {
-	return n.w.store.State().View(p), nil
+	return n.w.View(p), nil
 }
 func (n *fakeNode) ProposeIn(ctx context.Context, _ entity.Partition, cmd command.Command) (command.Outcome, error) {
 	if err := ctx.Err(); err != nil {
@@ -366,7 +311,7 @@ func (w *world) start(services provider.Set, change func(*Config)) *fakeNode {
 	tc := tasks.DefaultConfig()
 	tc.Log = log
 	tc.Kinds = []tasks.Kind{{Name: entity.TaskPush, Run: func(ctx context.Context, job *tasks.Job) (tasks.Step, error) {
-		s, err := n.engine.Step(ctx, Task{App: job.Task.App, Partition: job.Partition, Body: job.Task.Body, Now: job.Now})
+		s, err := n.engine.Step(ctx, Task{App: job.Task.App, Partition: job.Partition, Body: job.Task.Body, Attempts: int(job.Task.Attempts), Now: job.Now})
 		return tasks.Step{Effect: s.Effect, Finish: s.Finish, NotBefore: s.NotBefore, Body: s.Body}, err
 	}}}
 	if n.runner, err = tasks.New(tc, n); err != nil {
@@ -405,6 +350,12 @@ func (everyDevice) Devices(_ context.Context, v *storage.View, _ entity.AppID, p
 	}
 	if target.get("broken") != nil {
 		return nil, nil, fault.New(fault.QueryParse, "no such grammar")
+	}
+	if target.get("corrupt") != nil {
+		return nil, nil, fault.New(fault.Corrupt, "key 0123 of partition 3")
+	}
+	if target.get("odd") != nil {
+		return nil, nil, errors.New("nobody knows")
 	}
 	list, err := allOf(v, devices.Collection)
 	if err != nil {
@@ -509,7 +460,7 @@ func inWorld(t *testing.T, f func(t *testing.T, w *world)) {
 		for _, n := range w.nodes {
 			n.stop()
 		}
-		w.close()
+		w.Close()
 	})
 }
 

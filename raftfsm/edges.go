@@ -105,6 +105,11 @@ func noTarget() error {
 }
 
 func (m *Machine) connect(cmd *command.Command, op *command.Connect) (result, error) {
+	return m.join(cmd, op, true)
+}
+
+// join is connect; feeds says that a new follower gets what was published.
+func (m *Machine) join(cmd *command.Command, op *command.Connect, feeds bool) (result, error) {
 	verb, known, err := m.verb(cmd.App, op.Verb)
 	if err != nil {
 		return result{}, err
@@ -128,7 +133,7 @@ func (m *Machine) connect(cmd *command.Command, op *command.Connect) (result, er
 	}
 	e := edge{source: source.end(), verb: verb.id, target: target.end()}
 	fresh, err := m.putEdge(cmd.App, &e, verb.name, op.Keep)
-	if err == nil && fresh && follows(&source, &target, verb.name) {
+	if err == nil && fresh && feeds && follows(&source, &target, verb.name) {
 		err = m.followed(cmd, &e)
 	}
 	if err != nil {

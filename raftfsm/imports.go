@@ -115,7 +115,12 @@ func (m *Machine) reimport(c *collection, op *command.ImportEntities, item *comm
 	if !op.Replace {
 		return false, nil
 	}
-	if err := tooLarge(item.JSON); err != nil {
+	old.JSON = bytes.Clone(old.JSON) // it would live until the next find only
+	brought, err := m.describedAs(item.JSON, old)
+	if err == nil {
+		err = tooLarge(brought)
+	}
+	if err != nil {
 		return false, err
 	}
 	held, err := m.grantsOf(c.App, item.ID)
@@ -124,13 +129,12 @@ func (m *Machine) reimport(c *collection, op *command.ImportEntities, item *comm
 	}
 	modified := max(item.Created, item.Modified)
 	regrants := len(held) != len(item.Permissions) || slices.ContainsFunc(item.Permissions, func(text string) bool { _, has := held[text]; return !has })
-	if bytes.Equal(old.JSON, item.JSON) && old.Created == item.Created && old.Modified == modified && !regrants && len(item.Credentials) == 0 {
+	if bytes.Equal(old.JSON, brought) && old.Created == item.Created && old.Modified == modified && !regrants && len(item.Credentials) == 0 {
 		return false, nil
 	}
-	old.JSON = bytes.Clone(old.JSON) // it would live until the next find only
 	d := m.draftAt(0)
 	d.entity = *old
-	d.entity.JSON, d.entity.Created, d.entity.Modified, d.entity.Rev = item.JSON, item.Created, modified, c.next
+	d.entity.JSON, d.entity.Created, d.entity.Modified, d.entity.Rev = brought, item.Created, modified, c.next
 	if err := m.rebuild(d, c, old); err != nil {
 		return false, err
 	}
@@ -188,7 +192,7 @@ func (m *Machine) importEdges(cmd *command.Command, op *command.ImportEdges) (re
 	var res result
 	for i := range op.Edges {
 		e := &op.Edges[i]
-		_, err := m.connect(cmd, &command.Connect{Source: e.Source, Verb: e.Verb, Target: e.Target, Keep: true})
+		_, err := m.join(cmd, &command.Connect{Source: e.Source, Verb: e.Verb, Target: e.Target, Keep: true}, false)
 		if f := refusedBy(err); f != nil {
 			res.Errors = append(res.Errors, command.ItemError{Index: i, Code: f.Code, Message: f.Message})
 			continue

@@ -65,6 +65,15 @@ func TestTasksOfAnApplicationAreBounded(t *testing.T) {
 	if got := put(16, entity.MaxTasks+1); got == nil {
 		t.Error("the next is not refused")
 	}
+	f.try(command.ImportEntities{Rules: command.Rules{Collection: "things", Type: "thing"}, Items: []command.ImportItem{
+		{NewEntity: command.NewEntity{ID: idOf(1), JSON: []byte(`{}`)}}}})
+	owner := command.Ref{Collection: "things", Target: command.Target{ID: idOf(1)}}
+	if out := f.try(command.ImportData{Owner: owner, Blob: idOf(2), Size: 2, Chunk: 1, Bytes: []byte("a")}); len(out.Errors) != 1 || out.Errors[0].Code != fault.TooManyRequests {
+		t.Errorf("data that would wait: %+v", out)
+	}
+	if out := f.try(command.ImportData{Owner: owner, Blob: idOf(2), Size: 1, Chunk: 1, Bytes: []byte("a")}); out.Handled != 1 {
+		t.Errorf("data that is whole: %+v", out)
+	}
 }
 
 // TestImportedEntities: what is imported is what was meant, once, and a random run of imports,

@@ -404,6 +404,12 @@ func (m *Machine) dispatch(cmd *command.Command) (result, error) {
 		return m.importEntities(cmd, &op)
 	case command.ImportEdges:
 		return m.importEdges(cmd, &op)
+	case command.ImportData:
+		return m.importData(cmd, &op)
+	case command.ImportFeeds:
+		return m.importFeeds(cmd, &op)
+	case command.ImportCounters:
+		return m.importCounters(cmd, &op)
 	case command.NoteJob:
 		return result{}, m.noteJob(cmd, &op.Note, result{}, 0, nil, nil)
 	case command.PutJob:

@@ -33,6 +33,7 @@ import (
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/node"
 	"github.com/trellisdb/trellis/node/tasks"
+	"github.com/trellisdb/trellis/push"
 	"github.com/trellisdb/trellis/push/mail"
 	"github.com/trellisdb/trellis/query"
 	"github.com/trellisdb/trellis/query/cursor"
@@ -52,11 +53,11 @@ type Server struct {
 	// Cluster is what the server stands for if it is an organisation of one: Node, Assets
 	// and Data are those of the first node. nil: it is a server by itself.
 	Cluster *Cluster
-
-	dir    atomic.Pointer[directory.Directory]
-	jobs   atomic.Pointer[portage.Handlers]
-	client *http.Client
-	stop   []func() error
+	Engine  atomic.Pointer[push.Engine] // that sends notifications, if Options wants one
+	dir     atomic.Pointer[directory.Directory]
+	jobs    atomic.Pointer[portage.Handlers]
+	client  *http.Client
+	stop    []func() error
 }
 
 // The superuser of every server here.
@@ -80,6 +81,9 @@ type Options struct {
 	// nothing of push is offered.
 	Push   collections.Pushing
 	NoPush bool
+	// Engine says with which configuration notifications are sent; nil: nobody sends
+	// them. With it the engine takes the place of Push.Push.
+	Engine func(*push.Config)
 
 	TestAccount    *management.TestAccount // is set up; nil: none is
 	LegacyApproval bool                    // see collections.Handlers.WithLegacyApproval
@@ -157,6 +161,9 @@ func OpenWith(dir string, opts Options) (s *Server, err error) {
 	}
 	nc.Tasks.Kinds = append(nc.Tasks.Kinds, tasks.Mail(deliverer{sender, &s.dir}))
 	nc.Tasks.Kinds = append(nc.Tasks.Kinds, s.jobKinds()...)
+	if opts.Engine != nil {
+		nc.Tasks.Kinds = append(nc.Tasks.Kinds, tasks.Kind{Name: entity.TaskPush, Run: s.notify})
+	}
 	nc.Tasks.Backoff = 10 * time.Millisecond
 	if opts.Node != nil {
 		opts.Node(&nc)
@@ -254,6 +261,9 @@ func (s *Server) serve(ctx context.Context, log *slog.Logger, opts *Options) err
 		opts.Push.Push = Providers{}
 	}
 	s.Data = data.WithPush(opts.Push)
+	if err := s.startEngine(opts, dir, log); err != nil {
+		return err
+	}
 	ac := api.DefaultConfig()
 	if opts.API != nil {
 		opts.API(&ac)

@@ -15,7 +15,7 @@ func (s *Server) carrier(cluster portage.Cluster, dir portage.Directory, opts *O
 	if opts.Portage != nil {
 		opts.Portage(&pc)
 	}
-	h := portage.New(pc, cluster, dir)
+	h := portage.New(pc, cluster, dir, s.Assets)
 	s.jobs.Store(h)
 	s.onClose(func() error { h.Close(); return nil })
 	return h

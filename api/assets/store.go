@@ -119,7 +119,7 @@ func (s *Store) Put(ctx context.Context, app entity.AppID, object string, f *Fil
 			err = nil
 		}
 	case s.remote:
-		err = s.putObject(ctx, app, object+"/"+op.Blob.String(), op.Blob, f)
+		err = s.putObject(ctx, app, object+"/"+op.Blob.String(), op.Blob, io.NewSectionReader(f, 0, f.Size), f.Size)
 	default:
 		err = s.putChunks(ctx, app, op.Blob, f)
 	}
@@ -136,6 +136,31 @@ func (s *Store) Admit() error {
 	if s.cluster.DiskFull() {
 		return fault.New(fault.DiskFull, "the disk is nearly full, uploads are refused until there is room")
 	}
+	return nil
+}
+
+// Remote reports whether new data goes to an object store.
+func (s *Store) Remote() bool { return s.remote }
+
+// FileBytes is how much data an entity may have.
+func (s *Store) FileBytes() int64 { return s.spool.FileBytes() }
+
+// PutObject stores data in the object store, of an application whose name there is
+// object, under the id by which an entity will have it. Until then it is nobody's, and a
+// task deletes it. If it was begun before, the same bytes replace what is there.
+func (s *Store) PutObject(ctx context.Context, app entity.AppID, object string, id entity.ID, body io.Reader, size int64) error {
+	select {
+	case s.turns <- struct{}{}:
+		defer func() { <-s.turns }()
+	case <-ctx.Done():
+		return fault.Wrap(context.Cause(ctx), fault.Stopping, "the node is shutting down")
+	}
+	err := s.putObject(ctx, app, object+"/"+id.String(), id, body, size)
+	if err != nil {
+		return fmt.Errorf("store data of %d bytes: %w", size, err)
+	}
+	s.in.Add(uint64(size)) // #nosec G115 -- the size of a file
+	s.stored.Add(1)
 	return nil
 }
 
@@ -169,9 +194,9 @@ func (s *Store) propose(ctx context.Context, app entity.AppID, op command.Op) er
 	}
 }
 
-func (s *Store) begin(ctx context.Context, app entity.AppID, blob entity.ID, f *File, object string) error {
+func (s *Store) begin(ctx context.Context, app entity.AppID, blob entity.ID, size int64, object string) error {
 	return s.propose(ctx, app, command.BeginBlob{
-		Blob: blob, Size: uint64(f.Size), Chunk: uint64(chunkOf(f.Size)), Object: object, Expires: time.Now().Add(unattachedFor).UnixMilli(),
+		Blob: blob, Size: uint64(size), Chunk: uint64(chunkOf(size)), Object: object, Expires: time.Now().Add(unattachedFor).UnixMilli(),
 	})
 }
 
@@ -181,7 +206,7 @@ func chunkOf(size int64) int64 { return max(chunkBytes, (size-1)/entity.MaxBlobC
 
 // putChunks brings a file into the cluster, some chunks at a time.
 func (s *Store) putChunks(ctx context.Context, app entity.AppID, blob entity.ID, f *File) error {
-	if err := s.begin(ctx, app, blob, f, ""); err != nil {
+	if err := s.begin(ctx, app, blob, f.Size, ""); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -217,15 +242,15 @@ func (s *Store) putChunk(ctx context.Context, app entity.AppID, blob entity.ID, 
 	return s.propose(ctx, app, command.PutChunk{Blob: blob, Number: uint32(n), Data: buf[:size]}) // #nosec G115 -- bounded by the size of a file
 }
 
-// putObject brings a file into the object store, after the cluster knows that it may be
+// putObject brings data into the object store, after the cluster knows that it may be
 // there.
-func (s *Store) putObject(ctx context.Context, app entity.AppID, key string, blob entity.ID, f *File) error {
-	if err := s.begin(ctx, app, blob, f, key); err != nil {
+func (s *Store) putObject(ctx context.Context, app entity.AppID, key string, blob entity.ID, body io.Reader, size int64) error {
+	if err := s.begin(ctx, app, blob, size, key); err != nil && !fault.Is(err, fault.Conflict) { // it was begun before
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, objectStart+time.Duration(f.Size/objectPace)*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, objectStart+time.Duration(size/objectPace)*time.Second)
 	defer cancel()
-	if err := s.objects.Put(ctx, key, io.NewSectionReader(f, 0, f.Size), f.Size); err != nil {
+	if err := s.objects.Put(ctx, key, body, size); err != nil {
 		return fmt.Errorf("put object %s: %w", key, err)
 	}
 	return nil

@@ -16,15 +16,22 @@ import (
 )
 
 // checkTokens asks the providers whether a device can be registered with the tokens that a
-// document has. One for a notifier that nobody knows is kept as it is: it may come later.
+// document has, and notes that it is. One for a notifier that nobody knows is kept as it
+// is: it may come later.
 func (c *call) checkTokens(doc *document) error {
 	if c.pushing.Push == nil {
 		return nil
+	}
+	if err := doc.noteRegistrations(c.now()); err != nil {
+		return err
 	}
 	var tokens []*property
 	for i := range doc.properties {
 		p := &doc.properties[i]
 		if _, ok := notifierOfToken(p.key); ok && p.value != nil && !p.empty {
+			if len(p.value) > maxTokenBytes {
+				return fault.New(fault.IllegalArgument, "a token is longer than %d bytes", maxTokenBytes)
+			}
 			tokens = append(tokens, p)
 		}
 	}
@@ -36,8 +43,8 @@ func (c *call) checkTokens(doc *document) error {
 	}
 	if c.pushing.UniqueTokens {
 		for _, p := range tokens {
-			if p.value[0] == '"' && len(*c.tokens) < maxTokens {
-				*c.tokens = append(*c.tokens, came{keys.Fold(p.key), decodeString(p.value)})
+			if token, ok := shownToken(p.value); ok && len(*c.tokens) < maxTokens {
+				*c.tokens = append(*c.tokens, came{keys.Fold(p.key), token})
 			}
 		}
 	}
@@ -56,8 +63,11 @@ func (c *call) checkTokens(doc *document) error {
 	})
 }
 
-// maxTokens is how many tokens one request may give a device.
-const maxTokens = 100
+// Bounds of the tokens that one request gives a device.
+const (
+	maxTokens     = 100
+	maxTokenBytes = 16 << 10 // as JSON; the largest are push subscriptions written as text
+)
 
 // othersOf are commands that end the links of a device to all users but one: they go with
 // the command that makes that link. None for links that are not of devices.
@@ -167,7 +177,7 @@ func unlink(user, device entity.ID) command.Disconnect {
 	}
 }
 
-// came is a token that a request gave a device.
+// came is a token that a request gave a device: the property, and what it is known by.
 type came struct{ property, token string }
 
 // clearTokens takes the tokens that came with a request from all devices but the one that
@@ -191,7 +201,8 @@ func (c *call) clearTokens() error {
 			return err
 		}
 		slices.SortFunc(held, func(a, b entity.Entity) int { return cmp.Compare(b.Rev, a.Rev) })
-		patch := append(wire.AppendString([]byte{'{'}, t.property), `:null}`...)
+		patch := append(wire.AppendString([]byte{'{'}, t.property), `:null,`...)
+		patch = append(wire.AppendString(patch, registrationOf(t.property)), `:null}`...)
 		for j := 1; j < len(held); j++ {
 			step++
 			_, err := c.proposeStep(c.req, c.req.App.Number, command.ReviseEntity{

@@ -7,8 +7,8 @@ import (
 )
 
 // Imported returns the stored form of an entity that comes from elsewhere: by the rules
-// of creation, but for what a server makes of those it creates itself. Credentials are
-// left out, and now stands in for timestamps that are not positive.
+// of creation, but for what a server makes of those it creates itself. Credentials, and
+// the secrets of notifiers, are left out, and now stands in for timestamps that are not positive.
 func Imported(typ *schema.Type, text []byte, now int64) ([]byte, error) {
 	if err := wire.CheckJSON(text); err != nil {
 		return nil, err
@@ -25,6 +25,10 @@ func Imported(typ *schema.Type, text []byte, now int64) ([]byte, error) {
 		err = notMe(doc)
 	case "groups":
 		err = groupPath(doc)
+	case "notifiers":
+		for _, name := range notifierSecrets {
+			doc.remove(name)
+		}
 	}
 	if err == nil {
 		err = doc.requireAll(typ)

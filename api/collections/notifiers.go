@@ -245,18 +245,7 @@ func (c *call) notifiersOf(p picked) (reply *wire.Reply, err error) {
 		if !found {
 			return c.missing()
 		}
-		var ids []entity.ID
-		err = eachMember(e.JSON, func(m member) error {
-			name, ok := notifierOfToken(m.key)
-			if !ok || len(ids) == maxLimit {
-				return nil
-			}
-			n, found, err := c.notifier(v, name)
-			if err == nil && found && c.pushing.Push.HasToken(n.JSON, m.value) {
-				ids = append(ids, n.ID)
-			}
-			return err
-		})
+		ids, err := c.registeredFor(v, &command.Target{ID: e.ID})
 		if err != nil {
 			return err
 		}
@@ -264,6 +253,30 @@ func (c *call) notifiersOf(p picked) (reply *wire.Reply, err error) {
 		return err
 	})
 	return reply, err
+}
+
+// registeredFor returns the notifiers that a device is registered for; none if it is gone.
+func (c *call) registeredFor(v *storage.View, t *command.Target) (ids []entity.ID, err error) {
+	typ, err := c.types.of("devices")
+	if err != nil {
+		return nil, err
+	}
+	e, found, err := c.of(typ).find(v, t)
+	if err != nil || !found {
+		return nil, err
+	}
+	err = eachMember(e.JSON, func(m member) error {
+		name, ok := notifierOfToken(m.key)
+		if !ok || len(ids) == maxLimit {
+			return nil
+		}
+		n, found, err := c.notifier(v, name)
+		if err == nil && found && c.pushing.Push.HasToken(n.JSON, m.value) {
+			ids = append(ids, n.ID)
+		}
+		return err
+	})
+	return ids, err
 }
 
 // anyOf is the condition that a property is one of some UUIDs; nil of none.

@@ -26,7 +26,7 @@ const (
 // clients say of them is left out.
 var serversOfNotification = []string{
 	"queued", "started", "finished", "state", "statistics", "errorMessage", "processingFinished", "deviceProcessedCount",
-	"expectedCount", "scheduled", "pathQuery", "restart",
+	"expectedCount", "scheduled", "pathQuery", "restart", "priorityGiven",
 }
 
 // asked is what a client says of a notification.
@@ -76,11 +76,7 @@ func (c *call) askedOf(text []byte, p purpose) (*asked, error) {
 // tidy gives what the client says its stored form.
 func (a *asked) tidy(p purpose) error {
 	if i := a.doc.find("priority"); i >= 0 && (p == forCreate || a.doc.properties[i].value != nil) {
-		priority := "normal"
-		if text, ok := a.doc.text("priority"); ok && strings.EqualFold(strings.TrimSpace(text), "high") {
-			priority = "high"
-		}
-		if err := a.doc.setAs("priority", wire.AppendString(nil, priority)); err != nil {
+		if err := a.prioritize(); err != nil {
 			return err
 		}
 	}
@@ -98,6 +94,27 @@ func (a *asked) tidy(p purpose) error {
 		return nil
 	}
 	return a.doc.setAs("expire", orNull(*a.expire))
+}
+
+// prioritize gives the priority that the client says its stored form. Normal is what is
+// stored if he says nothing or what is no priority, too; to a service it can be something
+// else, so that it was said is kept beside it.
+func (a *asked) prioritize() error {
+	text, _ := a.doc.text("priority")
+	text = strings.ToLower(strings.TrimSpace(text))
+	given := "null"
+	switch text {
+	case "normal":
+		given = "true"
+	case "high":
+	default:
+		text = "normal"
+	}
+	err := a.doc.setAs("priority", wire.AppendString(nil, text))
+	if err == nil {
+		err = a.doc.setAs("priorityGiven", []byte(given))
+	}
+	return err
 }
 
 func orNull(ms int64) []byte {

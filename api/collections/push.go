@@ -165,12 +165,16 @@ func (c *call) pushes() (reply *wire.Reply, done bool, err error) {
 		case "POST":
 			return c.notifyPath()
 		case "GET":
-			return c.notificationsOf()
+			if reply, done, err := c.notificationsOf(); done || err != nil {
+				return reply, done, err
+			}
+			return c.belowOwners("notifications")
 		}
 	case "receipts", "notifiers":
 		if c.typ.Collection == "devices" {
 			return c.ofDevices(inflect.Collection(last))
 		}
+		return c.belowOwners(inflect.Collection(last))
 	}
 	return nil, false, nil
 }

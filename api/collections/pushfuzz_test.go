@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/trellisdb/trellis/api/schema"
 	"github.com/trellisdb/trellis/api/wire"
 )
 
@@ -68,6 +69,50 @@ func FuzzNotifierForm(f *testing.F) {
 		}
 		if total > len(body) || len(in.Members)+len(in.Files) > maxNotifierParts {
 			t.Errorf("%d bytes of %d, %d members", total, len(body), len(in.Members))
+		}
+	})
+}
+
+// FuzzRegistrations: whatever a client says of a device, what is noted of its tokens is the
+// server's own, for each token, and JSON.
+func FuzzRegistrations(f *testing.F) {
+	for _, body := range []string{
+		`{"ios.notifier.id":"ab12","IOS.notifier.registration":{"at":1}}`,
+		`{"web.notifier.id":"{\"endpoint\":\"https:\\/\\/push.example.test\\/1\"}","x.notifier.registration":7}`,
+		`{"web.notifier.id":{"endpoint":"https://push.example.test/1"},"b.notifier.id":null,".notifier.id":"x"}`,
+	} {
+		f.Add([]byte(body))
+	}
+	typ, err := schema.Of("devices")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if wire.CheckJSON(body) != nil || body[skipSpace(body, 0)] != '{' {
+			return
+		}
+		doc, err := normalize(typ, body, forUpdate, 5)
+		if err != nil || doc.noteRegistrations(5) != nil {
+			return
+		}
+		text, err := doc.json(forUpdate)
+		if err != nil {
+			return
+		}
+		if err := wire.CheckJSON(text); err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		for i := range doc.properties {
+			p := &doc.properties[i]
+			if _, ok := notifierOfToken(p.key); ok && p.value != nil {
+				note := doc.properties[doc.find(registrationOf(p.key))].value
+				if p.empty != (string(note) == "null") || !p.empty && !bytes.HasPrefix(note, []byte(`{"at":5`)) {
+					t.Errorf("%s is noted as %s", p.key, note)
+				}
+				if !p.empty {
+					shownToken(p.value)
+				}
+			}
 		}
 	})
 }

@@ -50,7 +50,7 @@ func (c *call) chosenOf(v *storage.View, p *picked) (ids []entity.ID, path strin
 	if selected.text() == "" && len(selected.all("filter")) == 0 || every(selected.text()) == "" {
 		return nil, c.path, true, nil
 	}
-	ask, err := c.ask(selected, defaultLimit)
+	ask, err := c.ask(selected, maxLimit)
 	if err != nil {
 		return nil, "", false, err
 	}
@@ -177,26 +177,32 @@ func (c *call) notificationsOf() (reply *wire.Reply, done bool, err error) {
 		if err != nil {
 			return err
 		}
-		cond := anyOf("pathquery.pathtokens.identifier.value", ids)
+		var cond ql.Node
 		if all {
 			cond = &ql.Compare{
 				Property: "pathquery.pathtokens.collection", Op: ql.Equal, Value: entity.Value{Class: entity.StringClass, String: c.typ.Collection},
 			}
-		}
-		if c.typ.Collection == "devices" && len(ids) > 0 {
-			told, err := c.toldOf(v, ids)
-			if err != nil {
-				return err
-			}
-			if len(told) > 0 {
-				cond = &ql.Or{List: []ql.Node{cond, anyOf("uuid", told)}}
-				cond = flatten(cond)
-			}
+		} else if cond, err = c.naming(v, c.typ.Collection, ids); err != nil {
+			return err
 		}
 		reply, err = c.listWhere(v, "notifications", path+"/notifications", cond, !all && len(ids) == 0)
 		return err
 	})
 	return reply, true, err
+}
+
+// naming is the condition that the target of a notification names one of some entities, or
+// that one of them, if they are devices, has a receipt of it; nil of none.
+func (c *call) naming(v *storage.View, collection string, ids []entity.ID) (ql.Node, error) {
+	cond := anyOf("pathquery.pathtokens.identifier.value", ids)
+	if collection != "devices" || len(ids) == 0 {
+		return cond, nil
+	}
+	told, err := c.toldOf(v, ids)
+	if err == nil && len(told) > 0 {
+		cond = flatten(&ql.Or{List: []ql.Node{cond, anyOf("uuid", told)}})
+	}
+	return cond, err
 }
 
 // flatten makes the terms of an Or that are such themselves its own.

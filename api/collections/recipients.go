@@ -303,22 +303,23 @@ func sameValue(a, b []byte) bool {
 }
 
 // Holders returns devices that hold a token in a property, at most limit: those whose value
-// is that text, or an object (or the text of one) whose endpoint it is.
+// is that text, or a push subscription (an object, or the text of one) whose endpoint it is.
 func (h *Handlers) Holders(ctx context.Context, v *storage.View, app entity.AppID, property, token string, limit int) ([]entity.Entity, error) {
 	typ, err := h.types.of("devices")
-	if err != nil || token == "" {
+	property, token = keys.Fold(property), strings.TrimSpace(token)
+	if _, ok := notifierOfToken(property); err != nil || token == "" || !ok {
 		return nil, err
 	}
 	col, ok, err := storage.ReadCollectionID(v, app, typ.Collection)
 	if err != nil || !ok {
 		return nil, err
 	}
-	property = keys.Fold(property)
-	text := entity.Value{Class: entity.StringClass, String: keys.Fold(strings.TrimSpace(token))}
-	req := query.Request{App: app, From: sourceOf(col, typ), Limit: maxLimit, Query: &ql.Query{Where: &ql.Or{List: []ql.Node{
-		&ql.Compare{Property: property, Op: ql.Equal, Value: text},
-		&ql.Compare{Property: property + ".endpoint", Op: ql.Equal, Value: text},
-	}}}}
+	text := entity.Value{Class: entity.StringClass, String: keys.Fold(token)}
+	where := &ql.Or{}
+	for _, name := range []string{property, property + ".endpoint", registrationOf(property) + ".endpoint"} {
+		where.List = append(where.List, &ql.Compare{Property: name, Op: ql.Equal, Value: text})
+	}
+	req := query.Request{App: app, From: sourceOf(col, typ), Limit: maxLimit, Query: &ql.Query{Where: where}}
 	var held []entity.Entity
 	for {
 		page, err := h.engine.Run(ctx, v, &req)
@@ -326,7 +327,11 @@ func (h *Handlers) Holders(ctx context.Context, v *storage.View, app entity.AppI
 			return nil, err
 		}
 		for i := range page.Rows {
-			if value, ok := lastMember(page.Rows[i].Entity.JSON, property); ok && holdsToken(value, token) {
+			value, ok := lastMember(page.Rows[i].Entity.JSON, property)
+			if !ok {
+				continue
+			}
+			if shown, ok := shownToken(value); ok && shown == token { // to the letter
 				if held = append(held, page.Rows[i].Entity); len(held) == limit {
 					return held, nil
 				}
@@ -336,18 +341,6 @@ func (h *Handlers) Holders(ctx context.Context, v *storage.View, app entity.AppI
 			return held, nil
 		}
 	}
-}
-
-// holdsToken reports whether the value of a property is a token, to the letter.
-func holdsToken(value []byte, token string) bool {
-	if value[0] == '"' {
-		text := decodeString(value)
-		return strings.TrimSpace(text) == strings.TrimSpace(token)
-	}
-	var subscription struct {
-		Endpoint string `json:"endpoint"`
-	}
-	return value[0] == '{' && json.Unmarshal(value, &subscription) == nil && subscription.Endpoint == token
 }
 
 // Receipts returns the ids of receipts of a notification, at most limit.

@@ -67,8 +67,8 @@ func (r *rest) fails(method, path, body string, status int, code string) apitest
 func props(e map[string]any) string {
 	rest := map[string]any{}
 	for k, v := range e {
-		switch k {
-		case "uuid", "type", "created", "modified", "metadata":
+		switch {
+		case k == "uuid", k == "type", k == "created", k == "modified", k == "metadata", strings.HasSuffix(k, ".notifier.registration"):
 		default:
 			rest[k] = v
 		}

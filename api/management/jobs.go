@@ -72,6 +72,7 @@ func (c *call) beginExport(s *portage.Subject) (reply *wire.Reply, err error) {
 	if s.Credentials, err = c.credentialsToo(); err != nil {
 		return nil, err
 	}
+	s.NoData = c.req.Query("data") == "false"
 	if body.Exists("query") {
 		return nil, bad("an export is of everything: query is not offered")
 	}

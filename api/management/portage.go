@@ -2,6 +2,7 @@ package management
 
 import (
 	"github.com/trellisdb/trellis/api/auth"
+	"github.com/trellisdb/trellis/api/portage"
 	"github.com/trellisdb/trellis/api/schema"
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/storage/fault"
@@ -21,7 +22,7 @@ func (c *call) exportApplication() (*wire.Reply, error) {
 		}
 		only = t.Collection
 	}
-	return c.Portage.Export(c.req, c.req.App, credentials, only)
+	return c.Portage.Export(c.req, c.req.App, credentials, c.req.Query("data") == "false", only)
 }
 
 // credentialsToo reports whether the caller wants hashes of passwords to be exported or
@@ -42,5 +43,5 @@ func (c *call) importLines() (*wire.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.Portage.Import(c.req, c.app.Number, c.app.Open, credentials)
+	return c.Portage.Import(c.req, portage.Placed{Number: c.app.Number, ID: c.app.ID}, c.app.Open, credentials)
 }

@@ -23,8 +23,8 @@ const LinesType = "application/x-ndjson"
 // Export answers with all that an application holds, of one moment: a zip file, or if
 // the client accepts LinesType, or asks for format=ndjson, the lines themselves. It is
 // made while the client takes it. credentials says whether hashes of passwords go with
-// it, only names the one collection that does.
-func (h *Handlers) Export(req *wire.Request, app *wire.Application, credentials bool, only string) (*wire.Reply, error) {
+// it, noData that the data of entities does not, only names the one collection that does.
+func (h *Handlers) Export(req *wire.Request, app *wire.Application, credentials, noData bool, only string) (*wire.Reply, error) {
 	if h.running.Add(1) > int64(h.cfg.Exports) {
 		h.running.Add(-1)
 		return nil, fault.New(fault.Overloaded, "this node streams %d exports already, try again", h.cfg.Exports)
@@ -38,7 +38,7 @@ func (h *Handlers) Export(req *wire.Request, app *wire.Application, credentials 
 	name := fmt.Sprintf("%s_%s_%d", strings.ToLower(app.OrganizationName), app.Name, req.Time().UnixMilli())
 	s := &stream{
 		view: view, name: name, zipped: !plain,
-		options: dump.Options{App: app.Number, Only: only, Credentials: credentials, Header: portable.Header{
+		options: dump.Options{App: app.Number, Only: only, Credentials: credentials, NoData: noData, Objects: h.data.Open, Header: portable.Header{
 			Organization: app.OrganizationName, Application: app.Name, UUID: app.ID.String(), Exported: req.Time().UnixMilli(),
 		}},
 		release: func() { h.running.Add(-1) },

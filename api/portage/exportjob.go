@@ -32,6 +32,7 @@ type exporting struct {
 	Job         entity.ID
 	Only        string
 	Credentials bool
+	NoData      bool
 	Apps        []exported // of the first task; of the others the one
 	Next        int        // of the first task: the application whose task is recorded next
 	File        uint32     // of the others: that of the job that is the application
@@ -84,7 +85,7 @@ func (h *Handlers) spread(ctx context.Context, task *entity.Task, body *exportin
 		}
 		app := &body.Apps[body.Next]
 		child := exporting{
-			Access: body.Access, Prefix: body.Prefix, Job: body.Job, Only: body.Only, Credentials: body.Credentials,
+			Access: body.Access, Prefix: body.Prefix, Job: body.Job, Only: body.Only, Credentials: body.Credentials, NoData: body.NoData,
 			Apps: []exported{*app}, File: uint32(body.Next),
 		}
 		id := childID(body.Job, child.File)
@@ -141,7 +142,7 @@ func (h *Handlers) exportStep(ctx context.Context, task *entity.Task, body *expo
 		return Step{}, err
 	}
 	at, done, err := dump.Slice(ctx, view, dump.Options{
-		App: task.App, Only: body.Only, Credentials: body.Credentials, Header: portable.Header{
+		App: task.App, Only: body.Only, Credentials: body.Credentials, NoData: body.NoData, Objects: h.data.Open, Header: portable.Header{
 			Organization: organization, Application: name, UUID: app.ID.String(), Exported: time.Now().UnixMilli(),
 		},
 	}, body.At, w, int64(h.cfg.SliceBytes))

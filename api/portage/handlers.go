@@ -58,6 +58,7 @@ type Handlers struct {
 	cfg     Config
 	cluster Cluster
 	dir     Directory
+	data    Data
 	running atomic.Int64 // exports
 	stores  struct {
 		sync.Mutex
@@ -66,8 +67,8 @@ type Handlers struct {
 }
 
 // New makes the handlers.
-func New(cfg Config, cluster Cluster, dir Directory) *Handlers {
-	return &Handlers{cfg: cfg, cluster: cluster, dir: dir}
+func New(cfg Config, cluster Cluster, dir Directory, data Data) *Handlers {
+	return &Handlers{cfg: cfg, cluster: cluster, dir: dir, data: data}
 }
 
 // Close ends connections that nobody uses.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"strconv"
+	"time"
 
 	"github.com/trellisdb/trellis/api/wire"
 	"github.com/trellisdb/trellis/raftfsm/command"
@@ -24,6 +25,10 @@ type counts struct {
 	Imported uint64    `json:"imported"` // entities that were added or replaced
 	Existing uint64    `json:"existing"` // entities that were there
 	Linked   uint64    `json:"linked"`   // connections and memberships that there are now
+	Attached uint64    `json:"attached"` // entities whose data was brought
+	Had      uint64    `json:"had"`      // entities that had their data, or other data
+	Listed   uint64    `json:"listed"`   // activities that are in their feeds now
+	Counted  uint64    `json:"counted"`  // parts of counters that were brought
 	Failed   uint64    `json:"failed"`   // lines nothing came of
 	Errors   []problem `json:"errors"`
 }
@@ -36,9 +41,10 @@ type problem struct {
 
 // Import runs the lines in the body of a request: some of a file, which the client sends
 // piece by piece. Parameters: part, entities or edges: which lines are imported, the
-// others are passed over; from=usergrid: what the lines are, if not of our own format;
+// others are passed over, as are objects without members, for lines that the client left
+// out; from=usergrid: what the lines are, if not of our own format;
 // line: the number of the first in the file; replace; credentials. A retry does no harm.
-func (h *Handlers) Import(req *wire.Request, app entity.AppID, open bool, credentials bool) (*wire.Reply, error) {
+func (h *Handlers) Import(req *wire.Request, app Placed, open bool, credentials bool) (*wire.Reply, error) {
 	body, err := req.Body()
 	if err != nil {
 		return nil, err
@@ -66,7 +72,8 @@ func (h *Handlers) Import(req *wire.Request, app entity.AppID, open bool, creden
 	if bytes.Count(body, []byte("\n")) > maxLines {
 		return nil, fault.New(fault.IllegalArgument, "more than %d lines in one request", maxLines)
 	}
-	if _, err := h.dir.SeedRoles(req.Context(), app, open, false); err != nil {
+	o.Had = h.skipper(req.Context(), app.Number, o.Replace)
+	if _, err := h.dir.SeedRoles(req.Context(), app.Number, open, false); err != nil {
 		return nil, err
 	}
 	c := counts{Errors: []problem{}}
@@ -76,7 +83,7 @@ func (h *Handlers) Import(req *wire.Request, app entity.AppID, open bool, creden
 		if err != nil {
 			return nil, err
 		}
-		if err := h.run(req.Context(), app, &b, &c); err != nil {
+		if err := h.run(req, app, &b, &o, &c); err != nil {
 			return nil, err
 		}
 		if b.End {
@@ -86,19 +93,24 @@ func (h *Handlers) Import(req *wire.Request, app entity.AppID, open bool, creden
 }
 
 // run runs a batch and counts what became of it.
-func (h *Handlers) run(ctx context.Context, app entity.AppID, b *Batch, c *counts) error {
+func (h *Handlers) run(req *wire.Request, app Placed, b *Batch, o *Options, c *counts) error {
+	ctx := req.Context()
 	for i := range b.Refused {
 		c.fail(b.Refused[i].Line, b.Refused[i].Code, b.Refused[i].Message)
 	}
 	for _, op := range b.Then {
-		if _, err := h.do(ctx, app, op); err != nil {
+		if _, err := h.do(ctx, app.Number, op); err != nil {
 			return err
 		}
+	}
+	c.Had += b.Had
+	if b.Data != nil {
+		return h.attach(req, app, b, o, c)
 	}
 	if b.Op == nil {
 		return nil
 	}
-	out, err := h.do(ctx, app, b.Op)
+	out, err := h.do(ctx, app.Number, b.Op)
 	if err != nil {
 		return err
 	}
@@ -112,6 +124,41 @@ func (h *Handlers) run(ctx context.Context, app entity.AppID, b *Batch, c *count
 		c.Existing += uint64(len(op.Items)) - done - uint64(len(out.Errors))
 	case command.ImportEdges:
 		c.Linked += done
+	case command.ImportFeeds:
+		c.Listed += done
+	case command.ImportCounters:
+		c.Counted += done
+	}
+	return nil
+}
+
+// objectTime is how long an object may take that is stored while a client waits.
+const objectTime = 10 * time.Minute
+
+// attach brings a piece of data. To store an object may take longer than requests do.
+func (h *Handlers) attach(req *wire.Request, app Placed, b *Batch, o *Options, c *counts) error {
+	long, cancel := context.WithTimeout(req.StreamContext(), objectTime)
+	defer cancel()
+	op, err := h.place(req.Context(), long, app, b.Data, o)
+	if b.Data.Last() && h.data.Remote() {
+		req.Renew()
+	}
+	var out command.Outcome
+	if err == nil && op != nil {
+		out, err = h.do(req.Context(), app.Number, op)
+	}
+	if f, ours := lineFault(err); ours {
+		c.fail(b.dataLine, f.Code, f.Message)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range out.Errors {
+		c.fail(b.dataLine, e.Code, e.Message)
+	}
+	if b.Data.Last() {
+		c.Attached += uint64(out.Handled)
 	}
 	return nil
 }

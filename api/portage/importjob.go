@@ -25,7 +25,7 @@ const (
 	listing phase = iota
 	verifying
 	addingEntities
-	addingEdges
+	addingEdges // and data, feeds and counters
 )
 
 // importing is the body of the task of an import.
@@ -39,6 +39,8 @@ type importing struct {
 	File    uint32 // at hand
 	Point   Point  // in it
 	Saved   []byte // state of the reader that verifies it
+	// Application is the id of the application that is imported into.
+	Application entity.ID
 }
 
 // ImportStep does the next step of an import.
@@ -106,7 +108,7 @@ func (h *Handlers) importStep(ctx context.Context, task *entity.Task, body *impo
 	if body.Phase == verifying {
 		whole, err = verifyFile(ctx, body, &f, bucket)
 	} else {
-		whole, err = importFile(ctx, task, body, &f, bucket, &s)
+		whole, err = h.importFile(ctx, task, body, &f, bucket, &s)
 	}
 	switch {
 	case damaged(err):
@@ -227,25 +229,49 @@ func verifyFile(ctx context.Context, body *importing, f *entity.JobFile, bucket 
 }
 
 // importFile makes the next batch of a file the effect of the step.
-func importFile(ctx context.Context, task *entity.Task, body *importing, f *entity.JobFile, bucket *objects.Bucket, s *Step) (whole bool, err error) {
+func (h *Handlers) importFile(ctx context.Context, task *entity.Task, body *importing, f *entity.JobFile, bucket *objects.Bucket, s *Step) (whole bool, err error) {
 	o := &object{ctx: ctx, bucket: bucket, key: f.Name, at: int64(body.Point.Place.At), size: int64(f.Size)}
 	defer func() { err = errors.Join(err, o.Close()) }()
 	part := Entities
 	if body.Phase == addingEdges {
 		part = Edges
 	}
-	p := NewPlanner(portable.Resume(o, body.Point.Place), body.Point, Options{Part: part, Replace: body.Replace, Now: time.Now().UnixMilli()})
+	opts := Options{Part: part, Replace: body.Replace, Now: time.Now().UnixMilli(), Had: h.skipper(ctx, task.App, body.Replace)}
+	p := NewPlanner(portable.Resume(o, body.Point.Place), body.Point, opts)
 	b, err := p.Next()
 	if err != nil {
 		return false, err
 	}
-	if b.End && b.Op == nil && len(b.Then) == 0 && len(b.Refused) == 0 {
+	if b.Data != nil {
+		b.Op, err = h.place(ctx, ctx, Placed{task.App, body.Application}, b.Data, &opts)
+		if f, ours := lineFault(err); ours {
+			b.Refused = append(b.Refused, entity.JobError{Line: b.dataLine, Code: f.Code, Message: why(f)})
+			b.Op, err = nil, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	} else if b.End && b.Op == nil && len(b.Then) == 0 && len(b.Refused) == 0 {
 		return true, nil
 	}
 	note := command.JobNote{Job: task.ID, File: f.Number, Position: b.Next.Place.At, Lines: b.Next.Place.Number, Refused: b.Refused}
 	s.Done += b.Next.Place.Number - body.Point.Place.Number
 	body.Point = b.Next
+	return false, noted(&b, note, s)
+}
+
+// noted makes a batch the effect of a step, which the job notes.
+func noted(b *Batch, note command.JobNote, s *Step) error {
 	switch op := b.Op.(type) {
+	case command.ImportData:
+		op.Line, op.Note = b.dataLine, note
+		s.Effect = op
+	case command.ImportFeeds:
+		op.Note = note
+		s.Effect = op
+	case command.ImportCounters:
+		op.Note = note
+		s.Effect = op
 	case command.ImportEntities:
 		op.Note = note
 		s.Effect = op
@@ -258,7 +284,7 @@ func importFile(ctx context.Context, task *entity.Task, body *importing, f *enti
 			s.Effect = command.Together{First: command.NoteJob{Note: note}, Then: b.Then}
 		}
 	default:
-		return false, fmt.Errorf("import: a batch is a %T", op)
+		return fmt.Errorf("import: a batch is a %T", op)
 	}
-	return false, nil
+	return nil
 }

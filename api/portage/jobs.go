@@ -22,6 +22,7 @@ type Subject struct {
 	Open         bool
 	Collection   string // of an export: the one that is wanted; empty: all
 	Credentials  bool   // of an export
+	NoData       bool   // of an export
 	Replace      bool   // of an import
 }
 
@@ -77,7 +78,7 @@ func (h *Handlers) StartImport(ctx context.Context, body *fastjson.Value, s *Sub
 		return ShownJob{}, err
 	}
 	id := entity.NewID()
-	sealed, err := h.seal(id, &importing{Access: a, Prefix: prefix, Replace: s.Replace})
+	sealed, err := h.seal(id, &importing{Access: a, Prefix: prefix, Replace: s.Replace, Application: s.Application})
 	if err != nil {
 		return ShownJob{}, err
 	}
@@ -111,7 +112,7 @@ func (h *Handlers) StartExport(ctx context.Context, body *fastjson.Value, s *Sub
 		return ShownJob{}, err
 	}
 	id := entity.NewID()
-	task := exporting{Access: a, Prefix: prefix, Job: id, Only: s.Collection, Credentials: s.Credentials}
+	task := exporting{Access: a, Prefix: prefix, Job: id, Only: s.Collection, Credentials: s.Credentials, NoData: s.NoData}
 	job := entity.Job{
 		ID: id, Kind: entity.JobExport, State: entity.JobCreated, Target: target(&a, prefix),
 		Organization: s.Organization, Application: s.Application, Collection: s.Collection, Files: uint32(len(s.Apps)),
@@ -189,6 +190,8 @@ func (h *Handlers) Job(ctx context.Context, app entity.AppID, kind entity.JobKin
 			shown.State, shown.Message = entity.JobFailed.String(), task.LastError
 		case running && task.LastError != "":
 			shown.Message = "trying again"
+		case !running && kind == entity.JobImport: // the operator took it away
+			shown.State, shown.Message = entity.JobFailed.String(), cancelled
 		}
 		return err
 	})
@@ -313,7 +316,16 @@ func (h *Handlers) Cancel(ctx context.Context, task *entity.Task) error {
 	if err := h.open(task, &body); err != nil {
 		return err
 	}
-	return report(ctx, &body, proposer{h}, entity.JobFailed, cancelled)
+	if task.App != entity.Management {
+		return report(ctx, &body, proposer{h}, entity.JobFailed, cancelled)
+	}
+	for n := body.Next; n < len(body.Apps); n++ { // those that have no tasks of their own yet
+		one := exporting{Job: body.Job, Apps: body.Apps[n : n+1], File: uint32(n)} // #nosec G115 -- at most maxExported
+		if err := report(ctx, &one, proposer{h}, entity.JobFailed, cancelled); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // cancelled is why a job has failed that somebody cancelled.

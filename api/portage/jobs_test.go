@@ -13,6 +13,7 @@ import (
 
 	"github.com/trellisdb/trellis/api/apitest"
 	"github.com/trellisdb/trellis/api/portage"
+	"github.com/trellisdb/trellis/storage/entity"
 	"github.com/trellisdb/trellis/storage/objects"
 	"github.com/trellisdb/trellis/storage/objects/objectstest"
 )
@@ -265,5 +266,18 @@ func TestImportIsCancelled(t *testing.T) {
 	}
 	if a, err := w.Do("GET", path+"/tasks/"+id, w.Admin, ""); err != nil || a.Status != 404 {
 		t.Errorf("task: %v %d", err, a.Status)
+	}
+	// The operator can take the task of another away; its job does not go on for ever.
+	text, _ := w.must("POST", path+"/imports", w.Admin, info(bucketName)).Entity()["uuid"].(string)
+	other, ok := entity.ParseID(text)
+	if !ok {
+		t.Fatalf("import %q", text)
+	}
+	var errs []error
+	for p := range entity.Partition(3) { // one of them has it
+		errs = append(errs, w.Node.CancelTask(t.Context(), p, other))
+	}
+	if job := w.ended(path + "/imports/" + text); job["state"] != "FAILED" || job["errorMessage"] != "cancelled" {
+		t.Errorf("job: %v, cancelled: %v", job, errs)
 	}
 }

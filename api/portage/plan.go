@@ -22,6 +22,10 @@ const (
 	batchEdges    = 500
 	batchLines    = 5000 // that may be read for one, also those that are not of its part
 	clockMargin   = 24 * 3600 * 1000
+
+	batchActivities = command.MaxDelivered // in all lists
+	batchCells      = command.MaxCells     // of all counters
+	batchRead       = 32 << 20             // bytes that may be read for one, also of other parts
 )
 
 // Part says which lines of a file are imported.
@@ -30,7 +34,7 @@ type Part byte
 // Parts of an import, in their order.
 const (
 	Entities Part = iota + 1 // collections and entities
-	Edges                    // connections and memberships
+	Edges                    // all that entities have to do with: connections and memberships, data, feeds, counters
 )
 
 // Options of an import.
@@ -39,6 +43,9 @@ type Options struct {
 	Replace     bool  // entities that are there already are made what they are in the file
 	Credentials bool  // hashes of passwords are imported
 	Now         int64 // ms since the epoch
+	// Had reports whether an entity has data already, so that a piece of it is passed
+	// over; nil: none has.
+	Had func(*portable.Data) (bool, error)
 }
 
 // Point is where an import stands in a file.
@@ -49,12 +56,16 @@ type Point struct {
 
 // Batch is what some lines become.
 type Batch struct {
-	Op      command.Op         // ImportEntities or ImportEdges, without a note; nil: only what follows
+	Op      command.Op         // one of those that import, without a note; nil: only what follows
+	Data    *portable.Data     // a piece of data is imported, and Op is nil
+	Had     uint64             // entities that have their data already
 	Then    []command.Op       // settings of collections
 	Refused []entity.JobError  // lines that nothing came of
 	Lines   func(i int) uint64 // of the i-th item of Op
 	Next    Point
 	End     bool // the file is done
+
+	dataLine uint64 // number of the line of Data
 }
 
 // Planner makes batches of the lines of a file.
@@ -76,7 +87,8 @@ func NewPlanner(r *portable.Reader, at Point, o Options) *Planner {
 // The error is one of reading, or says why nothing more of the file can be read.
 func (p *Planner) Next() (Batch, error) {
 	b := &builder{o: &p.o}
-	for n := 0; n < batchLines; n++ {
+	begun := p.point.Place.At
+	for n := 0; n < batchLines && p.point.Place.At-begun < batchRead; n++ {
 		line, err := p.line()
 		switch {
 		case errors.Is(err, io.EOF):
@@ -90,6 +102,16 @@ func (p *Planner) Next() (Batch, error) {
 				return Batch{}, err
 			}
 		default:
+			had, err := p.had(line)
+			if err != nil {
+				return Batch{}, err
+			}
+			if had {
+				if line.Data.Last() {
+					b.Had++
+				}
+				break
+			}
 			whole, full := b.add(line, &p.point)
 			if full && !whole {
 				b.Next = p.point
@@ -104,6 +126,14 @@ func (p *Planner) Next() (Batch, error) {
 	}
 	b.Next = p.point
 	return b.Batch, nil
+}
+
+// had reports whether a line is of data that is there already.
+func (p *Planner) had(line *portable.Line) (bool, error) {
+	if line.Kind != portable.KindData || p.o.Part != Edges || p.o.Had == nil {
+		return false, nil
+	}
+	return p.o.Had(line.Data)
 }
 
 // line returns the line that was left, or the next one.
@@ -121,7 +151,10 @@ type builder struct {
 	o        *Options
 	entities *command.ImportEntities
 	edges    *command.ImportEdges
+	feeds    *command.ImportFeeds
+	counters *command.ImportCounters
 	bytes    int
+	entries  int // of feeds or counters
 }
 
 // refuse notes that a line is not imported. It reports false for an error that is not
@@ -158,7 +191,15 @@ func (b *builder) add(line *portable.Line, at *Point) (whole, full bool) {
 		if err == nil && !whole {
 			return false, true
 		}
+	case line.Kind >= portable.KindData && line.Kind <= portable.KindCounter && b.o.Part == Edges:
+		whole, full, err = b.content(line)
+		if err == nil && !whole {
+			return false, true
+		}
 	case len(line.Edges) > 0 && b.o.Part == Edges:
+		if b.Op != nil && b.edges == nil {
+			return false, true
+		}
 		for at.Within < uint64(len(line.Edges)) {
 			if b.edges != nil && len(b.edges.Edges) >= batchEdges {
 				return false, true

@@ -258,3 +258,18 @@ func randomObject(rng *rand.Rand, depth int) string {
 	}
 	return "{" + strings.Join(members, ",") + "}"
 }
+
+// TestSecretsOfNotifiersAreNotImported: what a file says of them is seen by nobody.
+func TestSecretsOfNotifiersAreNotImported(t *testing.T) {
+	w := newWorld(t)
+	w.in("shop", "POST", "/notifiers", `{"name":"fake","provider":"noop","note":"kept"}`)
+	out := strings.Replace(w.export("shop", w.Admin, ""), `"note":"kept"`, `"note":"kept","ApiKey":"hush","p12Certificate":"hush"`, 1)
+	w.newApp("copy")
+	if sum := w.load("copy", w.Admin, out, ""); sum.Failed != 0 || !strings.Contains(out, "hush") {
+		t.Fatalf("%s", sum)
+	}
+	a := w.must("GET", "/acme/copy/notifiers", w.Admin, "")
+	if strings.Contains(a.Body, "hush") || !strings.Contains(a.Body, `"note":"kept"`) {
+		t.Errorf("imported %s", a.Body)
+	}
+}

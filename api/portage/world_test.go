@@ -3,9 +3,11 @@ package portage_test
 import (
 	"archive/zip"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -72,8 +74,8 @@ func inner(text string) string {
 }
 
 type counted struct {
-	Imported, Existing, Linked, Failed int
-	Errors                             []struct {
+	Imported, Existing, Linked, Attached, Had, Listed, Counted, Failed int
+	Errors                                                             []struct {
 		Line  int
 		Error string
 	}
@@ -91,6 +93,10 @@ func (w *world) load(app, token, lines, query string) (sum counted) {
 		sum.Imported += answer.Data.Imported
 		sum.Existing += answer.Data.Existing
 		sum.Linked += answer.Data.Linked
+		sum.Attached += answer.Data.Attached
+		sum.Had += answer.Data.Had
+		sum.Listed += answer.Data.Listed
+		sum.Counted += answer.Data.Counted
 		sum.Failed += answer.Data.Failed
 		sum.Errors = append(sum.Errors, answer.Data.Errors...)
 	}
@@ -98,7 +104,8 @@ func (w *world) load(app, token, lines, query string) (sum counted) {
 }
 
 func (c counted) String() string {
-	return fmt.Sprintf("imported %d existing %d linked %d failed %d %v", c.Imported, c.Existing, c.Linked, c.Failed, c.Errors)
+	return fmt.Sprintf("imported %d existing %d linked %d attached %d had %d listed %d counted %d failed %d %v",
+		c.Imported, c.Existing, c.Linked, c.Attached, c.Had, c.Listed, c.Counted, c.Failed, c.Errors)
 }
 
 // unzip returns the one file in a zip file.
@@ -118,4 +125,25 @@ func unzip(t *testing.T, b []byte) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// leave begins an export and goes away after some bytes of it.
+func (w *world) leave(ctx context.Context, cancel func()) {
+	w.Helper()
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.URL+"/acme/shop/export?format=ndjson", nil)
+	if err != nil {
+		w.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+w.Admin)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if _, err := io.ReadFull(resp.Body, make([]byte, 100)); err != nil && resp.StatusCode == 200 {
+		w.Error(err)
+	}
+	cancel()
+	_ = resp.Body.Close() // it was broken off
 }

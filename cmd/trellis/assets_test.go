@@ -190,13 +190,21 @@ func resident(t *testing.T, p *process) int64 {
 	if err != nil {
 		t.Skip("the system does not say how much memory a process has")
 	}
-	for line := range strings.Lines(string(text)) {
+	n := residentIn(string(text))
+	if n == 0 {
+		t.Fatal("no VmRSS")
+	}
+	return n
+}
+
+// residentIn returns what the status of a process says of its memory; 0: nothing.
+func residentIn(status string) int64 {
+	for line := range strings.Lines(status) {
 		var kb int64
 		if _, err := fmt.Sscanf(line, "VmRSS: %d kB", &kb); err == nil {
 			return kb << 10
 		}
 	}
-	t.Fatal("no VmRSS")
 	return 0
 }
 

@@ -26,8 +26,8 @@ func newExport() *cobra.Command {
 		Use:   "export",
 		Short: "Export an application to a file",
 		Long: `Export what an application holds, as it is at one moment, to a file of JSON lines:
-collections with their settings, entities, connections, memberships, roles and
-permissions. The file gets its name only when it is whole and on the disk; one whose
+collections with their settings, entities and their data, connections, memberships,
+roles, permissions, feeds and counters. The file gets its name only when it is whole and on the disk; one whose
 name ends in .gz is compressed. "trellis import" makes an application of it.
 
 ` + signingIn,
@@ -36,9 +36,10 @@ name ends in .gz is compressed. "trellis import" makes an application of it.
 	p.flags(cmd)
 	out := cmd.Flags().StringP("output", "o", "", "file to write, which must not exist; - for standard output")
 	only := cmd.Flags().String("collection", "", "export this collection alone, without connections")
+	noData := cmd.Flags().Bool("without-data", false, "leave out the data of entities: files that were uploaded")
 	_ = cmd.MarkFlagRequired("output") // it exists
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		fetch := func(w io.Writer) error { return p.fetchExport(cmd.Context(), *only, w, cmd.ErrOrStderr()) }
+		fetch := func(w io.Writer) error { return p.fetchExport(cmd.Context(), *only, *noData, w, cmd.ErrOrStderr()) }
 		if *out == "-" {
 			return fetch(cmd.OutOrStdout())
 		}
@@ -82,11 +83,14 @@ func writeWhole(path string, write func(io.Writer) error) error {
 
 // fetchExport writes an export to w, verifies it on the way, and says on stderr what it
 // is.
-func (p *porter) fetchExport(ctx context.Context, only string, w, stderr io.Writer) error {
+func (p *porter) fetchExport(ctx context.Context, only string, noData bool, w, stderr io.Writer) error {
 	began := time.Now()
 	query := url.Values{"format": {"ndjson"}}
 	if p.credentials {
 		query.Set("credentials", "true")
+	}
+	if noData {
+		query.Set("data", "false")
 	}
 	if only != "" {
 		query.Set("collection", only)
@@ -113,7 +117,7 @@ func (p *porter) fetchExport(ctx context.Context, only string, w, stderr io.Writ
 	if err != nil {
 		return fmt.Errorf("export of %s/%s from %s: %w", p.org, p.app, p.url, err)
 	}
-	_, err = fmt.Fprintf(stderr, "export of %s/%s: %d collections, %d entities, %d connections and memberships, %s\n",
-		p.org, p.app, end.Collections, end.Entities, end.Edges, counted.rate(began))
+	_, err = fmt.Fprintf(stderr, "export of %s/%s: %d collections, %d entities, %d connections and memberships, %d pieces of data, %d of feeds, %d of counters, %s\n",
+		p.org, p.app, end.Collections, end.Entities, end.Edges, end.Pieces, end.Feeds, end.Counters, counted.rate(began))
 	return err
 }

@@ -22,7 +22,8 @@ func newImport() *cobra.Command {
 		Short: "Import an application from files",
 		Long: `Import what "trellis export" wrote into an application, which must exist: entities
 keep their ids and times. What is there already stays as it is; with --replace it
-becomes what it is in the file. Lines that cannot be imported, for instance because
+becomes what it is in the file. So do data of entities and counters; activities that are
+in a feed stay there. Lines that cannot be imported, for instance because
 another entity has a name, are told and do not stop the rest. An import that was
 interrupted is finished by running it again.
 
@@ -60,7 +61,7 @@ type importer struct {
 
 // imported is what became of lines, as the node counts it.
 type imported struct {
-	Imported, Existing, Linked, Failed uint64
+	Imported, Existing, Linked, Attached, Had, Listed, Counted, Failed uint64
 
 	Errors []struct {
 		Line        uint64
@@ -89,8 +90,9 @@ func (im *importer) run(ctx context.Context, args []string) error {
 			}
 		}
 	}
-	fmt.Fprintf(im.stderr, "imported %d entities, %d were there already; %d connections and memberships; %d lines failed\n",
-		im.sum.Imported, im.sum.Existing, im.sum.Linked, im.sum.Failed)
+	fmt.Fprintf(im.stderr, "imported %d entities, %d were there already; %d connections and memberships; data of %d entities, %d had theirs; "+
+		"%d activities in feeds; %d parts of counters; %d lines failed\n",
+		im.sum.Imported, im.sum.Existing, im.sum.Linked, im.sum.Attached, im.sum.Had, im.sum.Listed, im.sum.Counted, im.sum.Failed)
 	if im.sum.Failed > 0 {
 		return errReported
 	}
@@ -134,14 +136,19 @@ func (im *importer) send(ctx context.Context, s source, part string) error {
 		if err != nil && r.Broken() {
 			return err
 		}
-		// A line that cannot be read is sent, too: the node says what is wrong with it.
-		if err == nil && !belongs(line, part, im.from) {
+		switch {
+		case err == nil && line.Kind == portable.KindData && part == "entities" && piece.lines > 0:
+			// It stands between entities, and not each of them is to be sent by itself.
+			err = piece.add([]byte("{}"), r.Place().Number)
+		case err == nil && !belongs(line, part, im.from):
 			if err := im.flush(ctx, s, part, piece); err != nil {
 				return err
 			}
 			continue
+		default: // a line that cannot be read is sent, too: the node says what is wrong with it
+			err = piece.add(r.Raw(), r.Place().Number)
 		}
-		if err := piece.add(r.Raw(), r.Place().Number); err != nil {
+		if err != nil {
 			return err
 		}
 		if piece.body.Len() >= pieceBytes || piece.lines >= pieceLines {
@@ -156,7 +163,7 @@ func belongs(line *portable.Line, part, from string) bool {
 	switch line.Kind {
 	case portable.KindCollection, portable.KindEntity:
 		return part == "entities" || from == "usergrid" && len(line.Edges) > 0
-	case portable.KindEdge:
+	case portable.KindEdge, portable.KindData, portable.KindFeed, portable.KindCounter:
 		return part == "edges"
 	}
 	return false
@@ -207,6 +214,10 @@ func (im *importer) flush(ctx context.Context, s source, part string, p *piece) 
 	im.sum.Imported += got.Imported
 	im.sum.Existing += got.Existing
 	im.sum.Linked += got.Linked
+	im.sum.Attached += got.Attached
+	im.sum.Had += got.Had
+	im.sum.Listed += got.Listed
+	im.sum.Counted += got.Counted
 	im.sum.Failed += got.Failed
 	return nil
 }

@@ -66,7 +66,7 @@ func (l *lateTasks) notify(ctx context.Context, job *tasks.Job) (tasks.Step, err
 	if e == nil {
 		return tasks.Step{}, fault.New(fault.Stopping, "the node is starting")
 	}
-	s, err := e.Step(ctx, push.Task{App: job.Task.App, Partition: job.Partition, Body: job.Task.Body, Now: job.Now})
+	s, err := e.Step(ctx, push.Task{App: job.Task.App, Partition: job.Partition, Body: job.Task.Body, Attempts: int(job.Task.Attempts), Now: job.Now})
 	return tasks.Step{Effect: s.Effect, Finish: s.Finish, NotBefore: s.NotBefore, Body: s.Body}, err
 }
 

@@ -46,7 +46,7 @@ var layers = map[string][]string{
 	"index":   {"storage/..."},
 	"query":   {"query/...", "index", "storage/..."},
 
-	"query/dump": {"storage/..."},
+	"query/dump": {"index", "storage/..."},
 
 	"raftfsm":           {"raftfsm/command", "raftfsm/raftlog", "index", "storage/..."},
 	"raftfsm/raftlog":   {"raftfsm/command", "storage/..."},

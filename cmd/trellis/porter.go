@@ -73,7 +73,7 @@ func (p *porter) request(ctx context.Context, method string, body io.Reader, que
 
 // How long a piece of an import is tried again while the cluster is in trouble.
 const (
-	pieceTimeout = time.Minute
+	pieceTimeout = 5 * time.Minute // the last piece of a large file may go to an object store
 	firstPause   = 200 * time.Millisecond
 	longestPause = 10 * time.Second
 	patience     = 10 * time.Minute

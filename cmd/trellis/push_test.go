@@ -113,3 +113,65 @@ func TestBroadcastOutlivesItsLeaders(t *testing.T) {
 		}
 	}
 }
+
+// TestPushThroughAFollower makes and sends notifications through a node that leads nothing
+// of the application, and reads what became of them through every node.
+func TestPushThroughAFollower(t *testing.T) {
+	c := newTrio(t)
+	for i := range 3 {
+		c.start(i)
+	}
+	for i := range 3 {
+		c.ready(i)
+	}
+	client := &http.Client{Timeout: 10 * time.Second}
+	if status, answer := c.send(client, 0, "org", "POST", "/management/orgs",
+		`{"organization":"acme","username":"dana","email":"dana@example.org","password":"s3same"}`); status != 200 {
+		t.Fatalf("create organisation: %d %s", status, answer)
+	}
+	follower := (c.leader(1) + 1) % 3
+	ok := func(i int, method, path, body string) map[string]any {
+		t.Helper()
+		status, answer := c.send(client, i, "", method, "/acme/sandbox"+path, body)
+		var said struct{ Entities []map[string]any }
+		if err := json.Unmarshal([]byte(answer), &said); status != 200 || err != nil || len(said.Entities) == 0 {
+			t.Fatalf("%s %s: %d %s", method, path, status, answer)
+		}
+		return said.Entities[0]
+	}
+	ok(follower, "POST", "/notifiers", `{"name":"fake","provider":"noop"}`)
+	ok(follower, "POST", "/users", `{"username":"ana"}`)
+	for _, token := range []string{"good", "fail:Odd", "gone:", "retry:1", "move:new"} {
+		ok(follower, "POST", "/users/ana/devices", fmt.Sprintf(`{"name":%q,"fake.notifier.id":%q}`, token, token))
+	}
+	scheduled := ok(follower, "POST", "/users/ana/notifications", `{"payloads":{"fake":"x"},"deliver":4000000000}`)
+	sent := ok(follower, "POST", "/users/ana/notifications", `{"payloads":{"fake":"hello"},"debug":true}`)
+	uuid, late := fmt.Sprint(sent["uuid"]), fmt.Sprint(scheduled["uuid"])
+	var n note
+	for end := time.Now().Add(time.Minute); n.Finished == 0 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		n = c.notification(client, follower, uuid)
+	}
+	if n.State != "FINISHED" || n.Statistics.Sent != 3 || n.Statistics.Errors != 2 || n.Count != 5 {
+		t.Errorf("it ended %+v", n)
+	}
+	ok(follower, "PUT", "/notifications/"+late, `{"canceled":true}`)
+	for i := range 3 {
+		if n := c.notification(client, i, uuid); n.State != "FINISHED" || n.Statistics.Sent != 3 {
+			t.Errorf("node %d says %+v", i+1, n)
+		}
+		if n := c.notification(client, i, late); n.State != "CANCELED" {
+			t.Errorf("node %d says %+v", i+1, n)
+		}
+		for path, want := range map[string]int{"/notifications/" + uuid + "/receipts": 5, "/receipts?ql=errorCode='Odd'": 1, "/users/ana/devices/good/receipts": 1} {
+			status, entities, _, err := call(client, "GET", "http://"+c.http[i]+"/acme/sandbox"+path, "")
+			if status != 200 || err != nil || len(entities) != want {
+				t.Errorf("node %d, %s: %d %v %v", i+1, path, status, entities, err)
+			}
+		}
+	}
+	for name, token := range map[string]any{"gone:": nil, "move:new": "new", "good": "good"} {
+		if got := ok(follower, "GET", "/devices/"+name, "")["fake.notifier.id"]; got != token {
+			t.Errorf("%s holds %v, want %v", name, got, token)
+		}
+	}
+}

@@ -247,7 +247,7 @@ func install(ctx context.Context, server *api.Server, cfg serveConfig, n *node.N
 	qc := query.DefaultConfig()
 	qc.CursorKey = cursor.Key(auth.DeriveKey(n.Cluster().Key, "cursor"))
 	queries := query.New(qc)
-	carrier := portage.New(cfg.portage(), n, dir)
+	carrier := portage.New(cfg.portage(), n, dir, data)
 	late.portage.Store(carrier)
 	manage, err := manager(&cfg, n, dir, queries, carrier, log)
 	if err == nil {

@@ -1,4 +1,4 @@
-// Package nodetest helps tests that start nodes.
+// Package nodetest helps tests that start nodes, or parts of one.
 package nodetest
 
 import (

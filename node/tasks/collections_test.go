@@ -28,7 +28,7 @@ func (w *world) create(from, to int) {
 
 func (w *world) items() (storage.Collection, entity.Settings) {
 	w.t.Helper()
-	v := w.store.State().View(appPartition)
+	v := w.Machines.View(appPartition)
 	c, _, err := storage.ReadCollection(v, someApp, "items")
 	settings, err2 := storage.ReadSettings(v, someApp, c.ID)
 	if err := errors.Join(err, err2, v.Close()); err != nil {
@@ -79,7 +79,7 @@ func TestCollectionIsIndexedAnew(t *testing.T) {
 				t.Errorf("collection %+v, settings %+v", c, settings)
 			}
 			stop()
-			w.close()
+			w.Close()
 		})
 	}
 }
@@ -117,7 +117,7 @@ func TestReindexShowsHowFarItIs(t *testing.T) {
 		w.do(appPartition, someApp, command.Reindex{Collection: "items", Task: entity.NewID()})
 		w.settled()
 		stop()
-		w.close()
+		w.Close()
 	})
 }
 
@@ -140,7 +140,7 @@ func TestReindexSaysWhatCannotBeIndexed(t *testing.T) {
 			t.Errorf("dead letters: %+v", dead)
 		}
 		stop()
-		w.close()
+		w.Close()
 	})
 }
 
@@ -170,6 +170,6 @@ func TestCollectionIsCleared(t *testing.T) {
 			t.Errorf("dead letters: %+v", dead)
 		}
 		stop()
-		w.close()
+		w.Close()
 	})
 }

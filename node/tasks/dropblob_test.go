@@ -60,7 +60,7 @@ func (b *bucket) keys() []string {
 
 func (w *world) blob(id entity.ID) (entity.BlobState, bool) {
 	w.t.Helper()
-	v := w.store.State().View(appPartition)
+	v := w.Machines.View(appPartition)
 	defer v.Close()
 	b, ok, err := storage.ReadBlob(v, someApp, id)
 	if err != nil {
@@ -122,7 +122,7 @@ func TestUnattachedDataGoes(t *testing.T) {
 			t.Errorf("tasks are left: %+v", list)
 		}
 		stop()
-		w.close()
+		w.Close()
 	})
 }
 
@@ -152,6 +152,6 @@ func TestObjectsOfAnApplicationArePurged(t *testing.T) {
 			t.Errorf("%v, %v", store.keys(), w.tasks(entity.System, entity.TaskReady))
 		}
 		stop()
-		w.close()
+		w.Close()
 	})
 }

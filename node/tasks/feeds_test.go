@@ -67,7 +67,7 @@ func (s *society) do(op command.Op) command.Outcome {
 	s.w.t.Helper()
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	out := s.w.apply(appPartition, command.Command{Time: time.Now().UnixMilli(), App: someApp, Op: op})
+	out := s.w.Apply(appPartition, command.Command{Time: time.Now().UnixMilli(), App: someApp, Op: op})
 	if out.Fault != nil {
 		s.w.t.Fatalf("%+v: %v", op, out.Fault)
 	}
@@ -292,7 +292,7 @@ func (s *society) crash() {
 	s.stop()
 	s.w.mu.Lock()
 	s.w.late = nil // with the process that would have sent them
-	s.w.crash(s.rng)
+	s.w.Crash(s.rng)
 	s.w.runners = nil
 	s.w.mu.Unlock()
 	s.run()
@@ -301,7 +301,7 @@ func (s *society) crash() {
 // compare looks at every list of everybody.
 func (s *society) compare() {
 	s.w.t.Helper()
-	v := s.w.store.State().View(appPartition)
+	v := s.w.Machines.View(appPartition)
 	defer v.Close()
 	listed := 0
 	for i, owners := range [][]entity.ID{s.users, s.groups} {
@@ -400,7 +400,7 @@ func TestFeedsAgreeWithAModel(t *testing.T) {
 			s.settle()
 			s.compare()
 			s.stop()
-			w.close()
+			w.Close()
 			if t.Failed() {
 				t.Fatalf("seed %d", seed)
 			}

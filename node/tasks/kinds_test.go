@@ -16,7 +16,7 @@ import (
 // keysOf counts the keys of an application in its partition.
 func (w *world) keysOf(app entity.AppID) (n int) {
 	w.t.Helper()
-	v := w.store.State().View(appPartition)
+	v := w.Machines.View(appPartition)
 	defer v.Close()
 	it, err := v.Scan(keys.AppRange(appPartition, app))
 	if err != nil {
@@ -74,7 +74,7 @@ func TestDeletedApplicationIsPurged(t *testing.T) {
 		if list := w.tasks(entity.System, entity.TaskReady); len(list) != 0 {
 			t.Errorf("tasks are left: %+v", list)
 		}
-		v := w.store.State().View(entity.System)
+		v := w.Machines.View(entity.System)
 		if _, _, ok, err := storage.ReadRoute(v, 16); ok || err != nil {
 			t.Errorf("the route is still there; %v", err)
 		}
@@ -102,7 +102,7 @@ func TestDeletedApplicationIsPurged(t *testing.T) {
 			t.Errorf("%d keys of the next", n)
 		}
 		stop()
-		w.close()
+		w.Close()
 	})
 }
 
@@ -127,7 +127,7 @@ func TestExpiredTokensGo(t *testing.T) {
 		}
 		left := func() (n int) {
 			for app := entity.AppID(16); app < 19; app++ {
-				v := w.store.State().View(appPartition)
+				v := w.Machines.View(appPartition)
 				it, err := v.Scan(keys.TokenRange(appPartition, app))
 				if err != nil {
 					t.Fatal(err)
@@ -166,14 +166,14 @@ func TestExpiredTokensGo(t *testing.T) {
 		}
 		stop()
 		stopOther()
-		w.close()
+		w.Close()
 	})
 }
 
 // TestSweepGoesOnWhereItEnded, whatever its bounds are.
 func TestSweepGoesOnWhereItEnded(t *testing.T) {
 	w := newWorld(t)
-	defer w.close()
+	defer w.Close()
 	want := 0
 	for app := entity.AppID(16); app < 22; app++ {
 		if app != 18 {
@@ -185,7 +185,7 @@ func TestSweepGoesOnWhereItEnded(t *testing.T) {
 		}
 	}
 	for looks := 1; looks < 30; looks++ {
-		v := w.store.State().View(appPartition)
+		v := w.Machines.View(appPartition)
 		var from []byte
 		found, steps := map[command.TokenRef]bool{}, 0
 		for ; ; steps++ {
@@ -242,7 +242,7 @@ func TestEdgesOfTheDeletedGo(t *testing.T) {
 		if list := w.tasks(appPartition, entity.TaskReady); len(list) != 0 {
 			t.Errorf("tasks are left: %+v", list)
 		}
-		v := w.store.State().View(appPartition)
+		v := w.Machines.View(appPartition)
 		for seq := entity.Seq(3); seq <= 1000; seq++ {
 			e, ok, err := storage.ReadEntity(v, 16, 1, seq)
 			if err != nil || !ok || e.HasIn || e.HasOut {
@@ -260,7 +260,7 @@ func TestEdgesOfTheDeletedGo(t *testing.T) {
 		}
 		w.do(appPartition, 16, command.CancelTask{ID: broken})
 		stop()
-		w.close()
+		w.Close()
 	})
 }
 
@@ -285,7 +285,7 @@ func TestEndedJobsGo(t *testing.T) {
 		}
 		left := func() (n int) {
 			for app := entity.AppID(16); app < 18; app++ {
-				v := w.store.State().View(appPartition)
+				v := w.Machines.View(appPartition)
 				list, err := storage.Jobs(v, app)
 				if err != nil || v.Close() != nil {
 					t.Fatal(err)
@@ -306,6 +306,6 @@ func TestEndedJobsGo(t *testing.T) {
 			t.Errorf("%d jobs are left, want those that have not ended", n)
 		}
 		stop()
-		w.close()
+		w.Close()
 	})
 }

@@ -52,7 +52,7 @@ func deliver(t *testing.T, p *post, to string, during func(w *world, id entity.I
 		_, stop := w.run(nil, Mail(p))
 		during(w, id)
 		stop()
-		w.close()
+		w.Close()
 	})
 }
 

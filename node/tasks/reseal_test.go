@@ -53,7 +53,7 @@ func TestSecretsAreSealedAnew(t *testing.T) {
 		time.Sleep(30 * time.Minute)
 		synctest.Wait()
 		stop()
-		v := w.store.State().View(appPartition)
+		v := w.Machines.View(appPartition)
 		for i := range owners {
 			id := ownerOf(i)
 			for _, kind := range []byte{entity.CredentialPin, entity.CredentialProvider} {
@@ -73,6 +73,6 @@ func TestSecretsAreSealedAnew(t *testing.T) {
 		if err := v.Close(); err != nil {
 			t.Fatal(err)
 		}
-		w.close()
+		w.Close()
 	})
 }

@@ -23,7 +23,7 @@ import (
 func TestTwoLeadersRepeatNoStep(t *testing.T) {
 	const steps = 40
 	w := newWorld(t, appPartition)
-	defer w.close()
+	defer w.Close()
 	rng := rand.New(rand.NewPCG(1, 1))
 	ids := []entity.ID{w.put(someApp, "count", entity.Normal), w.put(someApp, "count", entity.Idle), w.put(someApp, "count", entity.Normal)}
 	w.fate = func() fate { return []fate{answered, answered, answered, answered, unanswered, delayed}[rng.IntN(6)] }
@@ -57,20 +57,20 @@ func TestCrashesRepeatNoStep(t *testing.T) {
 		_, stop := w.run(nil, counting(steps))
 		time.Sleep(time.Duration(rng.IntN(15)) * time.Millisecond)
 		if rng.IntN(2) == 0 {
-			if err := w.store.State().Flush(); err != nil {
+			if err := w.State().Flush(); err != nil {
 				t.Fatal(err)
 			}
 		}
 		stop()
 		w.runners = nil
-		w.crash(rng)
+		w.Crash(rng)
 		if crashes > 1000 {
 			t.Fatal("the tasks do not come to an end")
 		}
 	}
 	t.Logf("%d crashes", crashes)
 	w.exactly(ids, steps)
-	w.close()
+	w.Close()
 }
 
 // TestFailuresPauseAndEndAmongTheDead also shows that a dead task can be revived,
@@ -117,7 +117,7 @@ func TestFailuresPauseAndEndAmongTheDead(t *testing.T) {
 			t.Errorf("the task is still there after %d tries", len(tries))
 		}
 		stop()
-		w.close()
+		w.Close()
 	})
 }
 
@@ -134,7 +134,7 @@ func TestPermanentFailureIsFinal(t *testing.T) {
 			t.Errorf("task is %+v", task)
 		}
 		stop()
-		w.close()
+		w.Close()
 	})
 }
 
@@ -160,7 +160,7 @@ func TestRefusedEffectIsAFailure(t *testing.T) {
 			t.Errorf("task is %+v", task)
 		}
 		stop()
-		w.close()
+		w.Close()
 	})
 }
 
@@ -206,7 +206,7 @@ func TestLostLeadStopsAStep(t *testing.T) {
 			t.Error("the step of a cancelled task goes on")
 		}
 		stop()
-		w.close()
+		w.Close()
 	})
 }
 
@@ -214,7 +214,7 @@ func TestLostLeadStopsAStep(t *testing.T) {
 // and one of these is of the last priority.
 func TestNobodyStarves(t *testing.T) {
 	w := newWorld(t, appPartition)
-	defer w.close()
+	defer w.Close()
 	var mu sync.Mutex
 	var order []entity.AppID
 	for range 300 {
@@ -245,7 +245,7 @@ func TestNobodyStarves(t *testing.T) {
 // than it may have, nor two of one task.
 func TestBoundsHold(t *testing.T) {
 	w := newWorld(t, appPartition)
-	defer w.close()
+	defer w.Close()
 	var mu sync.Mutex
 	apps, tasks, all, most := map[entity.AppID]int{}, map[entity.ID]int{}, 0, 0
 	for i := range 60 {
@@ -279,7 +279,7 @@ func TestBoundsHold(t *testing.T) {
 // TestUnknownKindsWait for a node that knows them, and hold up nobody.
 func TestUnknownKindsWait(t *testing.T) {
 	w := newWorld(t, appPartition)
-	defer w.close()
+	defer w.Close()
 	for range 20 {
 		w.put(someApp, "of-the-future", entity.Urgent)
 	}
@@ -315,45 +315,52 @@ func TestConfigIsChecked(t *testing.T) {
 // them than run already.
 func TestLateTasksWaitForNoQueue(t *testing.T) {
 	w := newWorld(t, appPartition, entity.System)
-	defer w.close()
-	const workers = 6
+	defer w.Close()
+	const workers, perApp = 6, 4
 	var mu sync.Mutex
-	var order []string
+	var order []string     // of steps as they begin
+	var gate chan struct{} // if there is one, steps that have begun wait for its end
 	for range 3000 {
 		w.put(16, "long", entity.Normal)
 	}
 	steps := func(name string, finish bool) Handler {
 		return func(_ context.Context, job *Job) (Step, error) {
 			mu.Lock()
-			defer mu.Unlock()
 			order = append(order, name)
+			wait := gate
+			mu.Unlock()
+			if wait != nil {
+				<-wait
+			}
 			s := job.Keep()
 			s.Finish = finish
 			return s, nil
 		}
 	}
-	_, stop := w.run(func(c *Config) { c.Workers, c.PerApp = workers, 4 },
+	_, stop := w.run(func(c *Config) { c.Workers, c.PerApp = workers, perApp },
 		Kind{Name: "long", Run: steps("long", false)}, Kind{Name: "late", Run: steps("late", true)}, Kind{Name: "elsewhere", Run: steps("elsewhere", true)})
-	count := func() int {
+	w.eventually("the queue is worked on", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
-		return len(order)
-	}
-	w.eventually("the queue is worked on", func() bool { return count() > 200 })
-	mu.Lock() // steps of the queue that have begun wait here
+		return len(order) > 200
+	})
+	mu.Lock()
+	gate = make(chan struct{})
 	before := len(order)
+	mu.Unlock()
 	w.put(17, "late", entity.Normal)
 	w.do(entity.System, entity.Management, command.PutTask{Task: command.NewTask{ID: entity.NewID(), Kind: "elsewhere", Priority: entity.Normal}})
-	mu.Unlock()
-	w.eventually("both had their turn", func() bool {
+	// None of the queue's steps ends meanwhile: these two wait for none of them.
+	w.eventually("both have their turn", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		return slices.Contains(order, "late") && slices.Contains(order, "elsewhere")
 	})
+	close(gate)
 	stop()
 	for _, name := range []string{"late", "elsewhere"} {
-		if at := slices.Index(order, name) - before; at > 3*workers {
-			t.Errorf("%s waited for %d steps, want %d at most", name, at, 3*workers)
+		if at := slices.Index(order, name) - before; at > perApp+1 {
+			t.Errorf("%s waited for %d steps, want %d at most", name, at, perApp+1)
 		}
 	}
 }

@@ -5,16 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/hashicorp/raft"
 	"go.uber.org/goleak"
 
-	"github.com/trellisdb/trellis/raftfsm"
+	"github.com/trellisdb/trellis/node/nodetest"
 	"github.com/trellisdb/trellis/raftfsm/command"
 	"github.com/trellisdb/trellis/storage"
 	"github.com/trellisdb/trellis/storage/entity"
@@ -32,14 +29,11 @@ const (
 // world is the system partition and one of applications, each a real state machine
 // with a log, and runners that believe to lead them.
 type world struct {
-	t        *testing.T
-	fs       *vfs.MemFS
-	store    *storage.Store
-	mu       sync.Mutex
-	machines map[entity.Partition]*raftfsm.Machine
-	logs     map[entity.Partition][]*raft.Log
-	runners  []*Runner
-	led      []entity.Partition
+	*nodetest.Machines
+	t       *testing.T
+	mu      sync.Mutex
+	runners []*Runner
+	led     []entity.Partition
 	// fate says what becomes of a command; nil: it is applied and answered.
 	fate func() fate
 	late []lateCommand
@@ -61,73 +55,13 @@ type lateCommand struct {
 }
 
 func newWorld(t *testing.T, led ...entity.Partition) *world {
-	w := &world{t: t, fs: vfs.NewCrashableMem(), logs: map[entity.Partition][]*raft.Log{}, led: led}
-	if err := w.fs.MkdirAll("data", 0o700); err != nil {
-		t.Fatal(err)
-	}
-	root, err := w.fs.OpenDir("/")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(root.Sync(), root.Close()); err != nil {
-		t.Fatal(err)
-	}
-	w.open()
+	w := &world{t: t, led: led}
+	w.Machines = nodetest.StartMachines(t, nodetest.MachinesConfig{
+		Partitions:   []entity.Partition{entity.System, appPartition},
+		DedupEntries: 4, // a window of few entries: what the runner promises must not hang on it
+		Tasked:       w.woken, MemtableBytes: 1 << 20,
+	})
 	return w
-}
-
-// open starts the machines and gives them what their logs have.
-func (w *world) open() {
-	w.t.Helper()
-	cfg := storage.DefaultConfig("data")
-	cfg.FS = w.fs
-	cfg.CacheBytes, cfg.StateMemtableBytes, cfg.LogMemtableBytes = 1<<20, 1<<20, 256<<10
-	cfg.Log = slog.New(slog.DiscardHandler)
-	cfg.Halt = func(err error) { w.t.Errorf("storage halted: %v", err) }
-	var err error
-	if w.store, err = storage.Open(cfg); err != nil {
-		w.t.Fatal(err)
-	}
-	w.machines = map[entity.Partition]*raftfsm.Machine{}
-	for _, p := range []entity.Partition{entity.System, appPartition} {
-		// A window of few entries: what the runner promises must not hang on it.
-		m, err := raftfsm.Open(raftfsm.Config{Partition: p, State: w.store.State(), DedupEntries: 4,
-			Halt: func(err error) { w.t.Errorf("halted: %v", err) }, Tasked: func() { w.woken(p) }})
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		for _, entry := range w.logs[p] {
-			m.ApplyBatch([]*raft.Log{entry})
-		}
-		w.machines[p] = m
-	}
-}
-
-func (w *world) close() {
-	w.t.Helper()
-	for p := range w.machines {
-		v := w.store.State().View(p)
-		report, err := raftfsm.Check(context.Background(), v)
-		if err := errors.Join(err, v.Close()); err != nil {
-			w.t.Error(err)
-		}
-		for _, problem := range report.Problems {
-			w.t.Error(problem)
-		}
-	}
-	if err := w.store.Close(); err != nil {
-		w.t.Error(err)
-	}
-}
-
-// crash cuts the power: the state goes back to what was flushed, the log stays.
-func (w *world) crash(rng *rand.Rand) {
-	after := w.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(101), RNG: rng})
-	if err := w.store.Close(); err != nil {
-		w.t.Error(err)
-	}
-	w.fs = after
-	w.open()
 }
 
 func (w *world) woken(p entity.Partition) {
@@ -150,7 +84,7 @@ func (w *world) Led() []entity.Partition {
 	return w.led
 }
 
-func (w *world) View(p entity.Partition) (*storage.View, error) { return w.store.State().View(p), nil }
+func (w *world) View(p entity.Partition) (*storage.View, error) { return w.Machines.View(p), nil }
 
 func (w *world) ProposeIn(ctx context.Context, p entity.Partition, cmd command.Command) (command.Outcome, error) {
 	w.mu.Lock()
@@ -158,34 +92,24 @@ func (w *world) ProposeIn(ctx context.Context, p entity.Partition, cmd command.C
 	if ctx.Err() != nil {
 		return command.Outcome{}, fault.New(fault.Timeout, "too late")
 	}
-	if cmd.Time == 0 {
-		cmd.Time = time.Now().UnixMilli()
-	}
 	become := answered
 	if w.fate != nil {
 		become = w.fate()
 	}
 	unknown := fault.New(fault.Timeout, "the outcome is not known")
 	if become == delayed {
-		w.late = append(w.late, lateCommand{p: p, after: len(w.logs[p]) + 12, cmd: cmd})
+		w.late = append(w.late, lateCommand{p: p, after: w.Entries(p) + 12, cmd: cmd})
 		return command.Outcome{}, unknown
 	}
-	for len(w.late) > 0 && len(w.logs[w.late[0].p]) >= w.late[0].after {
-		w.apply(w.late[0].p, w.late[0].cmd)
+	for len(w.late) > 0 && w.Entries(w.late[0].p) >= w.late[0].after {
+		w.Apply(w.late[0].p, w.late[0].cmd)
 		w.late = w.late[1:]
 	}
-	out := w.apply(p, cmd)
+	out := w.Apply(p, cmd)
 	if become == unanswered {
 		return command.Outcome{}, unknown
 	}
 	return out, nil
-}
-
-// apply appends a command to the log and applies it.
-func (w *world) apply(p entity.Partition, cmd command.Command) command.Outcome {
-	entry := &raft.Log{Index: uint64(len(w.logs[p]) + 1), Term: 1, Type: raft.LogCommand, Data: command.AppendEntry(nil, []command.Command{cmd})}
-	w.logs[p] = append(w.logs[p], entry)
-	return w.machines[p].Apply(entry).([]command.Outcome)[0]
 }
 
 func (w *world) Propose(ctx context.Context, app entity.AppID, cmd command.Command) (command.Outcome, error) {
@@ -216,7 +140,7 @@ func (w *world) put(app entity.AppID, kind string, priority entity.Priority) ent
 
 func (w *world) task(p entity.Partition, id entity.ID) (entity.Task, bool) {
 	w.t.Helper()
-	v := w.store.State().View(p)
+	v := w.Machines.View(p)
 	task, ok, err := storage.ReadTask(v, id)
 	if err := errors.Join(err, v.Close()); err != nil {
 		w.t.Fatal(err)
@@ -226,7 +150,7 @@ func (w *world) task(p entity.Partition, id entity.ID) (entity.Task, bool) {
 
 func (w *world) tasks(p entity.Partition, state entity.TaskState) []entity.Task {
 	w.t.Helper()
-	v := w.store.State().View(p)
+	v := w.Machines.View(p)
 	list, _, err := storage.Tasks(v, state, 10_000)
 	if err := errors.Join(err, v.Close()); err != nil {
 		w.t.Fatal(err)
@@ -285,7 +209,7 @@ func counting(steps uint64) Kind {
 // counted returns how often each step of each task happened.
 func (w *world) counted() map[string]int {
 	w.t.Helper()
-	v := w.store.State().View(appPartition)
+	v := w.Machines.View(appPartition)
 	defer v.Close()
 	c, ok, err := storage.ReadCollection(v, someApp, "counts")
 	if err != nil {

@@ -35,7 +35,12 @@ func parseKey(text string) (*ecdsa.PrivateKey, error) {
 	return key, nil
 }
 
-// signers are the signers in use, shared by notifiers with the same key.
+// maxIdleSigners bounds the signers that are kept of keys that nobody uses.
+const maxIdleSigners = 100
+
+// signers are those in use, shared by notifiers with the same key, and those that have
+// signed lately: a notifier that is tested, changed or used again soon goes on with its
+// token.
 type signers struct {
 	mu sync.Mutex
 	by map[[32]byte]*signer
@@ -62,10 +67,30 @@ func (s *signers) get(team, keyID string, key *ecdsa.PrivateKey, now func() time
 	return found, sync.OnceFunc(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if found.users--; found.users == 0 {
+		found.users--
+		s.sweep()
+	})
+}
+
+// sweep drops the signers that nobody uses and that may sign anew anyway; mu is held.
+func (s *signers) sweep() {
+	idle := 0
+	for id, other := range s.by {
+		if other.users > 0 {
+			continue
+		}
+		if idle++; idle > maxIdleSigners || !other.signedLately() {
 			delete(s.by, id)
 		}
-	})
+	}
+}
+
+// signedLately tells whether Apple would mind another token now.
+func (s *signer) signedLately() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	age := s.now().Sub(s.mu.signed)
+	return s.mu.token != "" && age >= 0 && age < signAtLeast
 }
 
 // signer signs tokens of one key and keeps the newest.

@@ -292,6 +292,11 @@ func TestOneTokenForManySends(t *testing.T) {
 	if n := r.apns.Connections(); n != 2 {
 		t.Errorf("APNs has seen %d connections of two senders", n)
 	}
+	s.Close()
+	s2.Close()
+	if got := r.open(t, r.body()).Send(t.Context(), provider.Message{Token: token(0), Payload: p}); got.Outcome != provider.Sent || r.apns.Tokens() != 1 {
+		t.Errorf("opened again: %+v, by token %d", got, r.apns.Tokens())
+	}
 }
 
 // clock is one that a test sets.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strings"
 )
 
 // Member is a member of a JSON object.
@@ -115,8 +116,15 @@ func Shown(raw json.RawMessage) json.RawMessage {
 	return Object([]Member{{Name: "payload", Value: raw}})
 }
 
-// TextToken reads a token that is a string: what most providers' Token does.
+// MaxTokenBytes bounds Token.Text of tokens that are strings: more than any service's.
+const MaxTokenBytes = 4 << 10
+
+// TextToken reads a token that is a string: what most providers' Token does. One that is
+// too long is cut: no service knows what is left of it.
 func TextToken(value json.RawMessage) (Token, bool) {
 	text, ok := JSONText(value)
+	if len(text) > MaxTokenBytes {
+		text = strings.ToValidUTF8(text[:MaxTokenBytes], "")
+	}
 	return Token{Text: text, Shown: text}, ok && text != ""
 }

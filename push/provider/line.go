@@ -75,6 +75,10 @@ func notProcessed(err error) refusal {
 	switch {
 	case strings.Contains(text, "REFUSED_STREAM"):
 		return refusal{any: true, stream: true}
+	case strings.Contains(text, "PROTOCOL_ERROR; received from peer"):
+		// Mostly more requests at a time than are taken (RFC 9113, 5.1.2), before net/http has
+		// learned how many. It gives the connection up.
+		return refusal{any: true}
 	case strings.Contains(text, "graceful shutdown GOAWAY"), strings.Contains(text, "client conn not usable"),
 		strings.Contains(text, "client conn could not be established"):
 		return refusal{any: true}

@@ -145,9 +145,12 @@ func TestHTTP2Only(t *testing.T) {
 
 // TestStreamsBeyondTheLimitWait on the one connection, and end with their callers.
 func TestStreamsBeyondTheLimitWait(t *testing.T) {
-	var most, now, connections atomic.Int32
+	var most, now, total, connections atomic.Int32
 	arrived, release := make(chan struct{}, 20), make(chan struct{})
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		if total.Add(1) == 1 {
+			return
+		}
 		n := now.Add(1)
 		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 		}
@@ -169,6 +172,9 @@ func TestStreamsBeyondTheLimitWait(t *testing.T) {
 	cfg.RootCAs = s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 	c := NewClient(cfg, ClientOptions{HTTP2: true, Connections: 1})
 	defer c.Close()
+	if _, err := c.Post(t.Context(), Request{URL: s.URL}); err != nil { // the client has heard of the limit then
+		t.Fatal(err)
+	}
 	var all sync.WaitGroup
 	var failed atomic.Int32
 	for range 20 {
@@ -331,6 +337,17 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	}
 }
 
+// TestLongTokens are none that a service knows, and are not carried about whole.
+func TestLongTokens(t *testing.T) {
+	raw := Marshal(strings.Repeat("x", 4095) + "\u00e9" + strings.Repeat("y", 1<<20))
+	if token, ok := TextToken(raw); !ok || len(token.Text) > MaxTokenBytes || token.Shown != token.Text || !utf8.ValidString(token.Text) {
+		t.Errorf("%d bytes, %v", len(token.Text), ok)
+	}
+	if token, ok := TextToken([]byte(`"short"`)); !ok || token.Text != "short" {
+		t.Errorf("%+v, %v", token, ok)
+	}
+}
+
 func TestDecodeBase64(t *testing.T) {
 	for in, want := range map[string]string{"aGk=": "hi", "aGk": "hi", " a G\nk=": "hi", "-_8": "\xfb\xff", "+/8=": "\xfb\xff", "": ""} {
 		if got, err := DecodeBase64(in); err != nil || string(got) != want {
@@ -370,4 +387,28 @@ func TestJWTIsRefusedForOtherKeys(t *testing.T) {
 	if _, err := SignJWT(nil, nil, nil); err == nil {
 		t.Error("a token is signed without a key")
 	}
+}
+
+// TestMoreStreamsThanAreTaken: the first requests of a connection are sent before the
+// other side has said how many it takes at a time. What it refuses is sent again.
+func TestMoreStreamsThanAreTaken(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	s.EnableHTTP2 = true
+	s.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 1}
+	s.StartTLS()
+	defer s.Close()
+	cfg := DefaultConfig()
+	cfg.Timeout = time.Minute
+	cfg.RootCAs = s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	c := NewClient(cfg, ClientOptions{HTTP2: true, Connections: 1})
+	defer c.Close()
+	var all sync.WaitGroup
+	for range 60 {
+		all.Go(func() {
+			if a, err := c.Post(t.Context(), Request{URL: s.URL, Body: []byte("x")}); err != nil || a.Status != http.StatusOK {
+				t.Errorf("status %d, error %v", a.Status, err)
+			}
+		})
+	}
+	all.Wait()
 }

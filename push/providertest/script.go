@@ -49,6 +49,7 @@ type Request struct {
 	Header     http.Header
 	Body       []byte // of web push: what was encrypted
 	Connection string // tells connections apart
+	At         time.Time
 }
 
 // service is what all of them have.
@@ -99,6 +100,13 @@ func (s *service) start(t testing.TB, h http.Handler, configure func(*httptest.S
 
 // URL is where the service listens: https, loopback, a port.
 func (s *service) URL() string { return s.server.URL }
+
+// Die ends the service as if its machine had: all connections break, and nobody listens
+// any more.
+func (s *service) Die() {
+	_ = s.server.Listener.Close() // whatever comes of it, the test ends the server
+	s.server.CloseClientConnections()
+}
 
 // On scripts the answers for a device, one after the other; after the last one it is
 // success again.
@@ -214,7 +222,7 @@ func (s *service) got(r *http.Request, device string, body []byte) Answer {
 	s.mu.total++
 	if len(s.mu.requests) < maxKept {
 		s.mu.requests = append(s.mu.requests, Request{
-			Device: device, Path: r.URL.Path, Proto: r.Proto, Header: r.Header.Clone(), Body: body, Connection: r.RemoteAddr,
+			Device: device, Path: r.URL.Path, Proto: r.Proto, Header: r.Header.Clone(), Body: body, Connection: r.RemoteAddr, At: time.Now(),
 		})
 	}
 	arrival := s.arrival(device)

@@ -2,6 +2,7 @@ package providertest
 
 import (
 	"encoding/json"
+	"sync"
 	"testing"
 
 	"github.com/trellisdb/trellis/push/provider"
@@ -14,12 +15,17 @@ type Services struct {
 	GCM     *GCM
 	WNS     *WNS
 	WebPush *WebPush
+
+	apple struct {
+		sync.Once
+		key string // of all notifiers that AppleBody makes
+	}
 }
 
 // Start starts all of them; the test ends them.
 func Start(t testing.TB) *Services {
 	t.Helper()
-	return &Services{NewAPNs(t), NewFCM(t), NewGCM(t), NewWNS(t), NewWebPush(t)}
+	return &Services{APNs: NewAPNs(t), FCM: NewFCM(t), GCM: NewGCM(t), WNS: NewWNS(t), WebPush: NewWebPush(t)}
 }
 
 // Config is a configuration that leads to them.
@@ -36,10 +42,13 @@ func (s *Services) Config() provider.Config {
 // AppleBody is the body of a notifier with a key, which APNs is told of.
 func (s *Services) AppleBody(t testing.TB, name string) map[string]any {
 	t.Helper()
-	text, public := AuthKey(t)
-	s.APNs.AddKey("TEAM123456", "ABC123DEFG", public)
+	s.apple.Do(func() {
+		text, public := AuthKey(t)
+		s.APNs.AddKey("TEAM123456", "ABC123DEFG", public)
+		s.apple.key = text
+	})
 	return map[string]any{
-		"name": name, "provider": provider.Apple, "environment": "development", "authKey": text,
+		"name": name, "provider": provider.Apple, "environment": "development", "authKey": s.apple.key,
 		"keyId": "ABC123DEFG", "teamId": "TEAM123456", "bundleId": "test.example.shop",
 	}
 }

@@ -82,7 +82,7 @@ func (p *Provider) Token(value json.RawMessage) (provider.Token, bool) {
 		Endpoint string `json:"endpoint"`
 	}
 	if len(text) > maxSubscription {
-		t.Shown = ""
+		t.Text, t.Shown = text[:maxSubscription+1], "" // too long for a subscription, still
 	} else if err := json.Unmarshal([]byte(text), &said); err == nil {
 		t.Shown = said.Endpoint
 	}

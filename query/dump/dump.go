@@ -6,8 +6,11 @@
 // again has the same default orders. Memory is bounded whatever the application holds:
 // edges are sorted some at a time, with one more walk over all of them for each time.
 //
-// Not in it: tokens, PINs and client secrets, which nobody else's keys open; counters;
-// the data of assets; jobs and tasks.
+// The data of an entity stands behind it, a piece a line. Lists of activities and counters
+// come after the edges.
+//
+// Not in it: tokens, PINs and client secrets, which nobody else's keys open; what the
+// system counts by itself; jobs and tasks.
 package dump
 
 import (
@@ -28,6 +31,10 @@ type Options struct {
 	Header      portable.Header
 	Only        string // folded name of the one collection wanted, without edges; empty: all
 	Credentials bool   // hashes of passwords, too
+	NoData      bool   // without the data of entities
+	// Objects opens data that lies in an object store; nil: there is no store, and an
+	// export fails that meets such data.
+	Objects Objects
 	// EdgesAtOnce is how many edges are sorted in memory; 0: 100,000, some 5 MB.
 	EdgesAtOnce int
 }
@@ -39,6 +46,17 @@ type Position struct {
 	Seq        entity.Seq `json:"seq,omitempty"`        // of the last entity; 0: the collection is done
 	Edges      bool       `json:"edges,omitempty"`      // all entities are written
 	Edge       entity.Seq `json:"edge,omitempty"`       // number of the last edge
+	Parts      int        `json:"parts,omitempty"`      // of edges, feeds and counters: how many are written whole
+	// Of the data of the last entity, which is not written whole: which data it is, and
+	// how many pieces of it are written.
+	Blob  entity.ID `json:"blob,omitzero"`
+	Piece uint64    `json:"piece,omitempty"`
+	// Of feeds and counters: the key of what was written last, in the lists of the owners
+	// of a collection, or among the sums or the resets of a counter.
+	Key     []byte `json:"key,omitempty"`
+	Owners  string `json:"owners,omitempty"`
+	Counter string `json:"counter,omitempty"`
+	Cleared bool   `json:"cleared,omitempty"`
 }
 
 // Write writes a whole file to w, and stops at the first error of reading or writing.
@@ -54,7 +72,7 @@ func Slice(ctx context.Context, v *storage.View, o Options, at Position, w *port
 	if d.EdgesAtOnce == 0 {
 		d.EdgesAtOnce = 100_000
 	}
-	o.Header.Only, o.Header.Credentials = o.Only, o.Credentials
+	o.Header.Only, o.Header.Credentials, o.Header.NoData = o.Only, o.Credentials, o.NoData
 	w.Header(o.Header)
 	done, err := d.run()
 	if err != nil {
@@ -95,7 +113,21 @@ func (d *dumper) run() (done bool, err error) {
 	if d.at.Edges = true; d.Only != "" {
 		return true, nil
 	}
-	return d.edges()
+	return d.rest()
+}
+
+// rest writes what comes after the entities.
+func (d *dumper) rest() (whole bool, err error) {
+	for i, write := range []func() (bool, error){d.edges, d.feeds, d.counters} {
+		if i < d.at.Parts {
+			continue
+		}
+		if whole, err := write(); err != nil || !whole {
+			return false, err
+		}
+		d.at.Parts, d.at.Key = i+1, nil
+	}
+	return true, nil
 }
 
 // full reports whether the file is as long as it may be.
@@ -115,6 +147,7 @@ type dumper struct {
 	at     Position
 	most   int64 // bytes of the file
 	looked int
+	piece  []byte // room for a piece of data
 }
 
 func (d *dumper) wants(c *storage.Collection) bool { return d.Only == "" || d.Only == c.Name }
@@ -159,6 +192,11 @@ func (d *dumper) entities(c *storage.Collection) (whole bool, err error) {
 		defer func() { err = errors.Join(err, grants.Close()) }()
 	}
 	quoted := d.names[c.ID].quoted
+	if c.Name == d.at.Collection && !d.at.Blob.IsZero() {
+		if whole, err := d.resume(c); err != nil || !whole {
+			return false, err
+		}
+	}
 	ok := false
 	if c.Name != d.at.Collection {
 		ok = it.Last()
@@ -172,33 +210,38 @@ func (d *dumper) entities(c *storage.Collection) (whole bool, err error) {
 		if err := d.goOn(); err != nil {
 			return false, err
 		}
-		if err := d.entity(c, quoted, it, grants); err != nil {
+		if whole, err := d.entity(c, quoted, it, grants); err != nil || !whole {
 			return false, err
 		}
 	}
 	return true, errors.Join(it.Err(), d.w.Err())
 }
 
-func (d *dumper) entity(c *storage.Collection, quoted []byte, it, grants *storage.Iterator) error {
+// entity writes an entity and its data, and reports whether it has come to the end of
+// these.
+func (d *dumper) entity(c *storage.Collection, quoted []byte, it, grants *storage.Iterator) (whole bool, err error) {
 	e, err := entity.DecodeRecord(it.Value())
 	if err != nil {
-		return fault.New(fault.Corrupt, "partition %d: entity at key %x", d.view.Partition(), it.Key())
+		return false, fault.New(fault.Corrupt, "partition %d: entity at key %x", d.view.Partition(), it.Key())
 	}
 	var held []string
 	if grants != nil {
 		if held, err = d.held(grants, e.ID); err != nil {
-			return err
+			return false, err
 		}
 	}
 	var secrets []portable.Credential
 	if d.Credentials && c.Name == "users" {
 		if secrets, err = d.secrets(e.ID); err != nil {
-			return err
+			return false, err
 		}
 	}
 	d.w.Entity(quoted, &e, held, secrets)
 	d.at.Collection, d.at.Seq = c.Name, e.Seq
-	return nil
+	if e.Blob.IsZero() || d.NoData {
+		return true, nil
+	}
+	return d.data(quoted, &e)
 }
 
 // held returns the permissions of an owner.

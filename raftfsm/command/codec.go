@@ -239,6 +239,12 @@ func (d *Decoder) op(kind Kind, r *reader) Op {
 		return r.putJob()
 	case KindDropJobs:
 		return DropJobs{Jobs: r.ids()}
+	case KindImportData:
+		return r.importData()
+	case KindImportFeeds:
+		return r.importFeeds()
+	case KindImportCounters:
+		return r.importCounters()
 	}
 	return nil
 }

@@ -93,11 +93,14 @@ const (
 	KindNoteJob            Kind = 57
 	KindPutJob             Kind = 58
 	KindDropJobs           Kind = 59
+	KindImportFeeds        Kind = 60
+	KindImportCounters     Kind = 61
 	KindReviseEntity       Kind = 62
 	KindScheduleTask       Kind = 63
 	KindQueueDeliveries    Kind = 64
 	KindSettleDeliveries   Kind = 65
 	KindClearDeliveries    Kind = 66
+	KindImportData         Kind = 67
 )
 
 // TermStart is proposed by a new leader in each of its partitions. Once it is

@@ -16,7 +16,8 @@ type ImportItem struct {
 
 // ImportEntities adds entities of one collection, each by itself. One whose id the
 // collection has already is left as it is, or if Replace takes the place of what is
-// there: properties, times, credentials and permissions; its connections stay.
+// there: properties, times, credentials and permissions; its connections and its data
+// stay.
 //
 // With Adopt an entity that has the item's unique value, and neither connections nor
 // members, gives way to the item: it is what a new application has of itself.
@@ -40,7 +41,8 @@ type ImportEdge struct {
 	Line           uint64
 }
 
-// ImportEdges makes edges, each by itself. Outcome.Handled is how many there are now,
+// ImportEdges makes edges, each by itself, and brings nothing into the feeds of new
+// followers: ImportFeeds does. Outcome.Handled is how many there are now,
 // and Outcome.Errors says why some could not be made: ServiceResourceNotFound,
 // IllegalArgument. Both are also noted in the job of Note. Fault: IllegalArgument
 // (more than MaxMany edges).

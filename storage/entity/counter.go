@@ -74,6 +74,24 @@ const (
 // Resolutions is how many there are.
 const Resolutions = 10
 
+// String returns the name by which clients know the resolution.
+func (r Resolution) String() string {
+	names := [Resolutions]string{"all", "minute", "five_minutes", "half_hour", "hour", "six_hour", "half_day", "day", "week", "month"}
+	if r >= Resolutions {
+		return "resolution " + strconv.Itoa(int(r))
+	}
+	return names[r]
+}
+
+// CounterCell is a bucket of a counter as it leaves an application.
+type CounterCell struct {
+	Resolution Resolution
+	Bucket     int64  // begin, ms since the epoch
+	Value      int64  // if Clears is not set
+	Reset      uint64 // number of the reset that it comes after; 0: none
+	Clears     bool   // it is no sum: the bucket was reset, and Reset is the number of that
+}
+
 // Interval is the width of a bucket in ms; 0 for Whole.
 func (r Resolution) Interval() int64 {
 	const minute = int64(time.Minute / time.Millisecond)

@@ -74,6 +74,16 @@ func AppendCounterResets(dst []byte, p entity.Partition, app entity.AppID, c ent
 	return append(binary.BigEndian.AppendUint32(appendApp(dst, p, app, KindCounter), uint32(c)), resets)
 }
 
+// CounterRange bounds all sums of a counter, or if cleared is set all its
+// resets.
+func CounterRange(p entity.Partition, app entity.AppID, c entity.CounterID, cleared bool) (lower, upper []byte) {
+	lower = binary.BigEndian.AppendUint32(appendApp(nil, p, app, KindCounter), uint32(c))
+	if cleared {
+		return rangeOf(append(lower, resets))
+	}
+	return lower, append(append([]byte(nil), lower...), resets)
+}
+
 // BucketRange bounds the keys that go on from a prefix with buckets of a resolution,
 // which begin from from to to, both included.
 func BucketRange(prefix []byte, r entity.Resolution, from, to int64) (lower, upper []byte) {

@@ -62,6 +62,12 @@ func ListsRange(p entity.Partition, app entity.AppID, owner entity.End) (lower, 
 	return rangeOf(appendEnd(appendApp(nil, p, app, KindListed), owner))
 }
 
+// ListsOfRange bounds all lists of the owners in a collection, in the order in which
+// these were added.
+func ListsOfRange(p entity.Partition, app entity.AppID, owners entity.CollectionID) (lower, upper []byte) {
+	return rangeOf(binary.BigEndian.AppendUint32(appendApp(nil, p, app, KindListed), uint32(owners)))
+}
+
 // DecodeListed is the inverse of AppendListed.
 func DecodeListed(k []byte) (owner entity.End, list byte, published int64, activity entity.Seq, ok bool) {
 	if len(k) != 9+12+1+ListedPlaceSize || k[8] != KindListed {

@@ -9,7 +9,7 @@ import (
 // Format is what a header says the file is, Version the newest form of it.
 const (
 	Format  = "trellis-export"
-	Version = 1
+	Version = 2
 )
 
 // MaxObject is how long one JSON object may be, in bytes: an entity of the largest
@@ -26,6 +26,10 @@ const (
 	KindEntity          // an entity; of Usergrid also its edges
 	KindEdge            // an edge
 	KindEnd             // counts and checksum
+	KindData            // a piece of the data of an entity
+	KindFeed            // some activities of a list
+	KindCounter         // some buckets of a counter
+	KindBlank           // nothing: an object without members, for a line that was left out
 )
 
 // Line is one line that was read. Number counts from 1; what else is set depends on
@@ -39,6 +43,9 @@ type Line struct {
 	Entity     *Entity
 	Edges      []Edge
 	End        *End
+	Data       *Data
+	Feed       *Feed
+	Counter    *Counter
 }
 
 // Header begins a file.
@@ -51,6 +58,8 @@ type Header struct {
 	UUID         string `json:"uuid"`        // of the application
 	Exported     int64  `json:"exported"`    // ms since the epoch
 	Credentials  bool   `json:"credentials"` // whether there are hashes of passwords in it
+	// NoData says that the data of entities was left out.
+	NoData bool `json:"noData,omitempty"`
 	// Only names the one collection that was exported, with nothing around it; empty: all.
 	Only string `json:"only,omitempty"`
 }
@@ -109,5 +118,8 @@ type End struct {
 	Collections uint64 `json:"collections"`
 	Entities    uint64 `json:"entities"`
 	Edges       uint64 `json:"edges"` // connections and memberships
+	Pieces      uint64 `json:"pieces"`
+	Feeds       uint64 `json:"feeds"`
+	Counters    uint64 `json:"counters"`
 	SHA256      string `json:"sha256"`
 }

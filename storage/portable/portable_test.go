@@ -2,6 +2,8 @@ package portable_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +17,15 @@ import (
 	"github.com/trellisdb/trellis/storage/fault"
 	"github.com/trellisdb/trellis/storage/portable"
 )
+
+// ids is an id as a list of numbers, which is how JSON has it; of 0 the zero id.
+func ids(n byte) string {
+	one := id(n)
+	if n == 0 {
+		one = entity.ID{}
+	}
+	return strings.ReplaceAll(fmt.Sprint([16]byte(one)), " ", ",")
+}
 
 func id(n byte) entity.ID { return entity.ID{0: 1, 6: 0x70, 8: 0x80, 15: n} }
 
@@ -32,6 +43,14 @@ func file() string {
 	}
 	w.Entity(portable.Quoted("users"), &entity.Entity{ID: id(3), JSON: []byte(`{}`)}, nil, []portable.Credential{{Kind: portable.Password, Value: "$2a$"}})
 	w.Edge(false, items, id(1), portable.Quoted(`li"kes`), items, id(2))
+	w.Data(items, &portable.Data{ID: id(1), Blob: id(7), Size: 5, Chunk: 3, Metadata: []byte(`{"etag":"\"x\""}`), Bytes: []byte("\x00ab")})
+	w.Data(items, &portable.Data{ID: id(1), Blob: id(7), Size: 5, Chunk: 3, Offset: 3, Bytes: []byte("cd")})
+	w.Data(items, &portable.Data{ID: id(2), Blob: id(8), Chunk: 3})
+	w.Feed(portable.Quoted("users"), &portable.Feed{ID: id(3), List: portable.ListFeed, Activities: []entity.ID{id(5), id(6)}})
+	w.Counter(&portable.Counter{Name: `a"b`, Named: true, Dimensions: entity.Dimensions{User: id(1), Category: "c"}, Cells: []entity.CounterCell{
+		{Resolution: entity.Minute, Bucket: 86400000, Value: -5}, {Resolution: entity.Minute, Bucket: 2*86400000 - 60000, Value: 1 << 62}}})
+	w.Counter(&portable.Counter{Name: "r", Resets: 2, Dimensions: entity.Dimensions{Group: id(2)}, Cells: []entity.CounterCell{
+		{Resolution: entity.Week, Bucket: 604800000, Value: 7, Reset: 1}, {Value: -1}, {Resolution: entity.Whole, Reset: 2, Clears: true}}})
 	w.Edge(true, portable.Quoted("users"), id(3), portable.Quoted("roles"), portable.Quoted("roles"), id(4))
 	w.End()
 	if w.Err() != nil {
@@ -63,6 +82,11 @@ func read(r *portable.Reader) (said []string) {
 			composites, failed := line.Collection.Settings.Composites()
 			text += fmt.Sprint(" "+line.Collection.Name+" ", all, none, list, err, composites, failed)
 		}
+		for _, one := range []any{line.Data, line.Feed, line.Counter} {
+			if b, err := json.Marshal(one); err == nil && string(b) != "null" {
+				text += " " + string(b)
+			}
+		}
 		for _, e := range line.Edges {
 			text += fmt.Sprintf(" %v", e)
 		}
@@ -80,8 +104,17 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 		"4 3 items " + second + ` 2 9 {"a":"}\"{"} [get:/<b>] []`,
 		"5 3 users " + third + ` 0 0 {} [] [{password $2a$}]`,
 		"6 4 {{items " + first + " } {items " + second + ` } li"kes false}`,
-		"7 4 {{users " + third + " } {roles " + id(4).String() + " } roles true}",
-		"8 5", "end <nil>",
+		`7 6 {"Collection":"items","ID":` + ids(1) + `,"Blob":` + ids(7) + `,"Size":5,"Chunk":3,"Offset":0,"Metadata":"eyJldGFnIjoiXCJ4XCIifQ==","Bytes":"AGFi"}`,
+		`8 6 {"Collection":"items","ID":` + ids(1) + `,"Blob":` + ids(7) + `,"Size":5,"Chunk":3,"Offset":3,"Metadata":null,"Bytes":"Y2Q="}`,
+		`9 6 {"Collection":"items","ID":` + ids(2) + `,"Blob":` + ids(8) + `,"Size":0,"Chunk":3,"Offset":0,"Metadata":null,"Bytes":""}`,
+		`10 7 {"Collection":"users","ID":` + ids(3) + `,"List":"feed","Activities":[` + ids(5) + "," + ids(6) + `]}`,
+		`11 8 {"Name":"a\"b","Named":true,"Resets":0,"Dimensions":{"User":` + ids(1) + `,"Group":` + ids(0) + `,"Category":"c"},"Cells":[` +
+			`{"Resolution":1,"Bucket":86400000,"Value":-5,"Reset":0,"Clears":false},{"Resolution":1,"Bucket":172740000,"Value":4611686018427387904,"Reset":0,"Clears":false}]}`,
+		`12 8 {"Name":"r","Named":false,"Resets":2,"Dimensions":{"User":` + ids(0) + `,"Group":` + ids(2) + `,"Category":""},"Cells":[` +
+			`{"Resolution":8,"Bucket":604800000,"Value":7,"Reset":1,"Clears":false},{"Resolution":0,"Bucket":0,"Value":-1,"Reset":0,"Clears":false},` +
+			`{"Resolution":0,"Bucket":0,"Value":0,"Reset":2,"Clears":true}]}`,
+		"13 4 {{users " + third + " } {roles " + id(4).String() + " } roles true}",
+		"14 5", "end <nil>",
 	}
 	for name, in := range map[string]io.Reader{
 		"at once": strings.NewReader(whole), "byte by byte": iotest.OneByteReader(strings.NewReader(whole)),
@@ -115,7 +148,7 @@ func TestDamageIsSeen(t *testing.T) {
 		}
 	}
 	for name, text := range map[string]string{
-		"two in one": whole + whole, "more after it": whole + `{"kind":"end"}`, "of the future": strings.Replace(whole, `"version":1`, `"version":2`, 1),
+		"two in one": whole + whole, "more after it": whole + `{"kind":"end"}`, "of the future": strings.Replace(whole, `"version":2`, `"version":3`, 1),
 	} {
 		if _, _, err := portable.Verify(strings.NewReader(text)); !fault.Is(err, fault.JSONParse) && !fault.Is(err, fault.IllegalArgument) {
 			t.Errorf("%s: %v", name, err)
@@ -203,6 +236,7 @@ func FuzzReader(f *testing.F) {
 	f.Add([]byte(`[{"Metadata":{"uuid":"58606d0a-cfed-11e3-a694-dbf5228024a7","type":"user"},"connections":{"likes":["58606d0a-cfed-11e3-a694-dbf5228024a7"]}}]`))
 	f.Add([]byte(`{"kind":"header","format":"trellis-export","version":1}` + "\n" + `{"kind":"connection","verb":"x","source":["a","b"]}`))
 	f.Add([]byte(`{"a":"\"}{`))
+	f.Add([]byte(`{"kind":"counter","name":"a","resets":1,"buckets":[["day",0,1,1]],"cleared":[["all",0,1]]}{}` + "\n" + `{"kind":"data","bytes":"AA=="}`))
 	f.Add([]byte(`{"kind":"end","entities":[1],"credentials":true}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := portable.NewReader(bytes.NewReader(b))
@@ -223,9 +257,52 @@ func FuzzReader(f *testing.F) {
 			switch {
 			case line.Kind == portable.KindEntity && (line.Entity.ID.IsZero() || line.Entity.Collection == "" || line.Entity.JSON[0] != '{'):
 				t.Fatalf("an entity: %+v", line.Entity)
+			case line.Kind == portable.KindData && (line.Data.Offset+uint64(len(line.Data.Bytes)) > line.Data.Size || len(line.Data.Bytes) > portable.MaxPiece || line.Data.Chunk == 0):
+				t.Fatalf("data: %+v", line.Data)
+			case line.Kind == portable.KindCounter && len(line.Counter.Cells) > portable.MaxCells:
+				t.Fatalf("a counter: %d cells", len(line.Counter.Cells))
 			case line.Kind == portable.KindEdge && len(line.Edges) != 1:
 				t.Fatalf("an edge: %+v", line)
 			}
 		}
 	})
+}
+
+// TestOldFilesAreRead: what version 1 wrote has neither data nor feeds nor counters.
+func TestOldFilesAreRead(t *testing.T) {
+	whole := `{"kind":"header","format":"trellis-export","version":1,"organization":"acme","application":"shop","uuid":"x","exported":5,"credentials":false}
+{"kind":"collection","name":"items","entities":1}
+{"kind":"entity","collection":"items","uuid":"` + id(1).String() + `","created":1,"modified":2,"data":{"a":1}}
+`
+	sum := sha256.Sum256([]byte(whole))
+	whole += fmt.Sprintf(`{"kind":"end","collections":1,"entities":1,"edges":0,"sha256":"%x"}`, sum) + "\n"
+	if header, end, err := portable.Verify(strings.NewReader(whole)); err != nil || header.Version != 1 || end.Entities != 1 {
+		t.Errorf("Verify: %+v %+v %v", header, end, err)
+	}
+}
+
+// TestReadingIsAsLongAsTheFile: twice the bytes take no more than some times as long, of
+// whatever is repeated. What is measured is memory, which does not depend on the machine.
+func TestReadingIsAsLongAsTheFile(t *testing.T) {
+	head := `{"kind":"header","format":"trellis-export","version":2}` + "\n"
+	for _, unit := range []string{
+		"{}", "{\"a\":1}\n", ",", "[", `{"kind":"x"}`, `{"kind":"entity","data":{"a":"\\u0000"}}`, `{"kind":"feed","activities":["x","y"]}`,
+	} {
+		work := func(n int) float64 {
+			text := head + strings.Repeat(unit, n)
+			return testing.AllocsPerRun(1, func() { read(portable.NewReader(strings.NewReader(text))) })
+		}
+		if small, large := work(2000), work(8000); large > 6*small+1000 {
+			t.Errorf("%s: %v allocations for one length, %v for four times as much", unit, small, large)
+		}
+	}
+	for _, unit := range []string{`"a":{},`, `"permissions":["x"],`, `"source":["a","b"],`, `"settings":{"indexes":[["a"]]},`, `"minutes":[[1,2]],`, `"data":{"a":1},`, `"a":[[[[`} {
+		work := func(n int) float64 {
+			text := head + "{" + strings.Repeat(unit, n) + `"kind":"end"}`
+			return testing.AllocsPerRun(1, func() { read(portable.NewReader(strings.NewReader(text))) })
+		}
+		if small, large := work(2000), work(8000); large > 6*small+1000 {
+			t.Errorf("%s: %v allocations for one length, %v for four times as much", unit, small, large)
+		}
+	}
 }

@@ -118,14 +118,20 @@ func (r *Reader) note(line *Line) error {
 		r.seen.Entities++
 	case KindEdge:
 		r.seen.Edges++
+	case KindData:
+		r.seen.Pieces++
+	case KindFeed:
+		r.seen.Feeds++
+	case KindCounter:
+		r.seen.Counters++
 	case KindEnd:
 		r.ended = true
 		if r.s.sum == nil {
 			return nil // it began somewhere else
 		}
-		want := *line.End
-		if want.Collections != r.seen.Collections || want.Entities != r.seen.Entities || want.Edges != r.seen.Edges ||
-			want.SHA256 != hex.EncodeToString(r.s.sum.Sum(nil)) {
+		seen := r.seen
+		seen.Kind, seen.SHA256 = line.End.Kind, hex.EncodeToString(r.s.sum.Sum(nil))
+		if *line.End != seen {
 			r.broken = true
 			return malformed(line.Number, "the file is damaged: its counts or its checksum do not match what was read")
 		}
@@ -231,6 +237,7 @@ type record struct {
 	UUID         string `json:"uuid"`
 	Exported     int64  `json:"exported"`
 	Only         string `json:"only"`
+	NoData       bool   `json:"noData"`
 
 	Name     string    `json:"name"`
 	Settings *Settings `json:"settings"`
@@ -250,6 +257,8 @@ type record struct {
 	Entities    json.RawMessage `json:"entities"` // a number
 	Edges       uint64          `json:"edges"`
 	SHA256      string          `json:"sha256"`
+
+	contents
 }
 
 // ParseLine reads one line of the format. What is in an entity's data is not looked at,
@@ -275,12 +284,24 @@ func ParseLine(raw []byte) (*Line, error) {
 		return rec.entity()
 	case "connection", "membership":
 		return rec.edge()
+	case "data":
+		return rec.piece()
+	case "feed":
+		return rec.feed()
+	case "counter":
+		return rec.counter()
 	case "end":
-		end := &End{Kind: rec.Kind, Collections: rec.Collections, Edges: rec.Edges, SHA256: rec.SHA256}
+		end := &End{
+			Kind: rec.Kind, Collections: rec.Collections, Edges: rec.Edges, SHA256: rec.SHA256,
+			Pieces: rec.Pieces, Feeds: rec.Feeds, Counters: rec.Counters,
+		}
 		if json.Unmarshal(rec.Entities, &end.Entities) != nil {
 			return nil, fault.New(fault.IllegalArgument, "the last line has no number of entities")
 		}
 		return &Line{Kind: KindEnd, End: end}, nil
+	}
+	if string(raw) == "{}" {
+		return &Line{Kind: KindBlank}, nil
 	}
 	return nil, fault.New(fault.IllegalArgument, "a line of unknown kind %.40q", rec.Kind)
 }
@@ -294,7 +315,7 @@ func (rec *record) header() (*Line, error) {
 	}
 	return &Line{Kind: KindHeader, Header: &Header{
 		Kind: rec.Kind, Format: rec.Format, Version: rec.Version, Organization: rec.Organization, Application: rec.Application,
-		UUID: rec.UUID, Exported: rec.Exported, Credentials: string(rec.Credentials) == "true", Only: rec.Only,
+		UUID: rec.UUID, Exported: rec.Exported, Credentials: string(rec.Credentials) == "true", Only: rec.Only, NoData: rec.NoData,
 	}}, nil
 }
 

@@ -12,8 +12,8 @@ import (
 	"github.com/trellisdb/trellis/storage/entity"
 )
 
-// Writer writes a file. Its lines come in this order: header, collections, entities,
-// edges, end. The first error stays.
+// Writer writes a file. Its lines come in this order: header, collections, entities, each
+// with its data behind it, edges, feeds, counters, end. The first error stays.
 type Writer struct {
 	w    io.Writer
 	sum  hash.Hash
@@ -29,8 +29,10 @@ func NewWriter(w io.Writer) *Writer { return &Writer{w: w, sum: sha256.New()} }
 // Err returns the first error of writing.
 func (w *Writer) Err() error { return w.err }
 
-// Lines returns how many lines were written, Bytes how many bytes.
-func (w *Writer) Lines() uint64 { return w.end.Collections + w.end.Entities + w.end.Edges + 1 }
+// Lines returns how many lines were written.
+func (w *Writer) Lines() uint64 {
+	return w.end.Collections + w.end.Entities + w.end.Edges + w.end.Pieces + w.end.Feeds + w.end.Counters + 1
+}
 
 // Bytes returns how many bytes were written.
 func (w *Writer) Bytes() int64 { return w.n }
