@@ -57,7 +57,7 @@ func (s *spoolers) close() {
 // that no number of an application occurs in a partition that the table of
 // applications would give to another one. ctx has to last until the caller
 // closes the archive, who does so also before its end. Faults: Conflict (this
-// node makes a backup already), NoQuorum, Overloaded, Stopping.
+// node makes a backup already), NoQuorum, Overloaded, DiskFull, Stopping.
 func (n *Node) Backup(ctx context.Context) (io.ReadCloser, error) {
 	if n.stopping.Load() {
 		return nil, stopping()

@@ -28,7 +28,7 @@ const (
 	heartbeatTimeout = 450 * time.Millisecond
 	leaderLease      = 300 * time.Millisecond
 	commitTimeout    = 20 * time.Millisecond
-	appendEntries    = 64
+	appendEntries    = 16
 )
 
 // group is one replica on this node: its Raft instance, its state machine and

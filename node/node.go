@@ -268,13 +268,15 @@ func (n *Node) ID() entity.NodeID { return n.store.Identity().NodeID }
 func (n *Node) Cluster() entity.Cluster { return n.cluster }
 
 func diskFull() *fault.Error {
-	return fault.New(fault.Overloaded, "the disk is nearly full, writes are refused until there is room")
+	return fault.New(fault.DiskFull, "the disk is nearly full, writes are refused until there is room")
 }
+
+// DiskFull reports whether this node's disk has so little room that it refuses writes.
+func (n *Node) DiskFull() bool { return n.diskFull.Load() }
 
 // Propose puts a command through Raft in the partition of app and returns its
 // outcome, wherever its leader is. Request and Time are filled in if zero. The
-// error is a fault: Overloaded (a queue or the disk is full) and Stopping mean
-// nothing was done; NoQuorum and Timeout that the outcome may be unknown; a
+// error is a fault: Overloaded, DiskFull and Stopping mean nothing was done; NoQuorum and Timeout that the outcome may be unknown; a
 // fault of the command itself is in the outcome.
 func (n *Node) Propose(ctx context.Context, app entity.AppID, cmd command.Command) (command.Outcome, error) {
 	if n.stopping.Load() {

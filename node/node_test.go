@@ -278,7 +278,7 @@ func TestFullDiskRefusesWritesOnly(t *testing.T) {
 		}
 	}
 	free.Store(1 << 20)
-	until("writes are refused", fault.Overloaded, "while")
+	until("writes are refused", fault.DiskFull, "while")
 	if got := count(t, n, app); got == 0 {
 		t.Error("a read shows nothing on a full disk")
 	}

@@ -24,7 +24,7 @@ const (
 
 // propose brings an encoded command to the leader of its partition, wherever
 // that is, as often as it takes: the request id in it makes the retry harmless.
-// Faults: Overloaded and Stopping, nothing was done; NoQuorum and Timeout, the
+// Faults: Overloaded, DiskFull and Stopping, nothing was done; NoQuorum and Timeout, the
 // outcome may be unknown.
 func (n *Node) propose(ctx context.Context, p entity.Partition, data []byte) (command.Outcome, error) {
 	pause := shortestPause
@@ -100,7 +100,7 @@ func (n *Node) proposeOnce(ctx context.Context, p entity.Partition, data []byte,
 	case verdict.Fault == nil:
 		n.guess(p, to)
 		return verdict.Outcome, changed, nil
-	case verdict.Fault.Code == fault.Overloaded:
+	case verdict.Fault.Code == fault.Overloaded, verdict.Fault.Code == fault.DiskFull:
 		return command.Outcome{}, changed, verdict.Fault
 	default: // stopping, or not confirmed there
 		return command.Outcome{}, changed, elsewhere{verdict.Fault}

@@ -245,7 +245,7 @@ func (s *stepper) page() (items []command.NewDelivery, next []byte, err error) {
 // trouble, or one that nobody knows, until it has come again and again.
 func (s *stepper) passing(err error) bool {
 	switch fault.CodeOf(err) {
-	case fault.NoQuorum, fault.Timeout, fault.Overloaded, fault.NotHere, fault.Stopping:
+	case fault.NoQuorum, fault.Timeout, fault.Overloaded, fault.DiskFull, fault.NotHere, fault.Stopping:
 		return true
 	case fault.Uncaught:
 		return s.task.Attempts < maxUncaught || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)

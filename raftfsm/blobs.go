@@ -15,7 +15,7 @@ import (
 
 // fewChunks is up to how many chunks of a blob are removed one by one: marks of removed
 // ranges cost every later read, marks of removed keys only those near them.
-const fewChunks = 16
+const fewChunks = 128
 
 // noBlob says that a blob does not exist, or not any more.
 func noBlob(id entity.ID) error { return refuse(fault.EntityNotFound, "there is no data %s", id) }

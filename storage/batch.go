@@ -225,13 +225,16 @@ func (b *Batch) Commit() error {
 	// Always a new one, whose memory is what it takes: one that was committed may belong
 	// to the memtable queue, and one that is reset may forget its size.
 	b.wire = b.state.db.NewBatchWithSize(len(b.arena) + 16*len(b.ops) + 64)
-	err := b.encode()
+	large, err := b.encode()
 	if err == nil {
 		part := b.state.part(b.p)
 		part.begun.Add(1)
 		b.dropRows()
 		err = b.wire.Commit(pebble.NoSync)
 		part.commits.Add(1)
+	}
+	if err == nil {
+		err = b.state.bulk.wrote(large)
 	}
 	if err != nil {
 		return fmt.Errorf("partition %d: commit: %w", b.p, corrupt(err))
@@ -241,10 +244,11 @@ func (b *Batch) Commit() error {
 	return err
 }
 
-func (b *Batch) encode() error {
+// encode fills the batch that Pebble takes, and returns how many bytes of it are bulk.
+func (b *Batch) encode() (large int, err error) {
 	for _, r := range b.ranges {
 		if err := b.wire.DeleteRange(r[0], r[1], nil); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	for i := range b.order {
@@ -253,7 +257,7 @@ func (b *Batch) encode() error {
 			d := b.wire.DeleteDeferred(int(op.keyEnd - op.key))
 			copy(d.Key, b.keyOf(op))
 			if err := d.Finish(); err != nil {
-				return err
+				return 0, err
 			}
 			continue
 		}
@@ -265,11 +269,12 @@ func (b *Batch) encode() error {
 		}
 		copy(d.Key, b.keyOf(op))
 		copy(d.Value, b.valueOf(op))
+		large += bulkOf(len(d.Value))
 		if err := d.Finish(); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return large, nil
 }
 
 // Reset empties the batch, for another commit.

@@ -26,6 +26,9 @@ func ReadBlob(r Reader, app entity.AppID, blob entity.ID) (entity.Blob, bool, er
 // and as dst has room for, and returns how many that were. found is false if there is no
 // such chunk.
 func (v *View) CopyChunk(dst []byte, app entity.AppID, blob entity.ID, number uint32, offset int) (n int, found bool, err error) {
+	if offset == 0 {
+		v.state.reads.begin()
+	}
 	var buf [32]byte
 	key := keys.AppendChunk(buf[:0], v.p, app, blob, number)
 	err = visit(v.picture.snap, key, func(value []byte) {

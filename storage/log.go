@@ -41,6 +41,7 @@ const (
 type Log struct {
 	store *Store
 	db    *pebble.DB
+	bulk  bulk
 	marks *marks
 
 	parts struct {
@@ -72,6 +73,7 @@ func openLog(s *Store, exists bool) (*Log, error) {
 	}
 	l.db, err = pebble.Open(s.path(logName), s.options("log", s.cfg.LogMemtableBytes, exists))
 	if err == nil {
+		l.bulk = bulk{db: l.db, limit: s.cfg.LogMemtableBytes / bulkShare}
 		err = l.load()
 	}
 	if err != nil {
@@ -259,9 +261,10 @@ func (l *Log) Append(p entity.Partition, entries []LogEntry, stable ...KV) error
 	if len(entries) == 0 && len(stable) == 0 {
 		return nil
 	}
-	size := 64
+	size, large := 64, 0
 	for i := range entries {
 		size += len(entries[i].Data) + 32
+		large += bulkOf(len(entries[i].Data))
 	}
 	part := l.part(p)
 	part.mu.Lock()
@@ -291,6 +294,9 @@ func (l *Log) Append(p entity.Partition, entries []LogEntry, stable ...KV) error
 	part.first.Store(first)
 	part.last.Store(last)
 	part.bytes.Add(uint64(size))
+	if err := l.bulk.wrote(large); err != nil {
+		return l.failed(p, err)
+	}
 	return nil
 }
 

@@ -20,6 +20,9 @@ const slowDisk = 2 * time.Second
 // fullDiskPause is the time between two tries to flush to a full disk.
 const fullDiskPause = 200 * time.Millisecond
 
+// blockBytes is the size of a block of a table, unless a single value is larger.
+const blockBytes = 8 << 10
+
 // options are what both databases have in common. Each choice is deliberate:
 //
 //   - FormatMajorVersion newest: the default is the oldest. Columnar blocks save
@@ -49,7 +52,7 @@ func (s *Store) options(part string, memtable uint64, exists bool) *pebble.Optio
 	}
 	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionBalanced })
 	for i := range opts.Levels {
-		opts.Levels[i].BlockSize = 8 << 10
+		opts.Levels[i].BlockSize = blockBytes
 		opts.Levels[i].IndexBlockSize = 256 << 10
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		opts.Levels[i].FilterType = pebble.TableFilter

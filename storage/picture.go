@@ -97,7 +97,7 @@ func (s *State) retireAll() {
 }
 
 // runPictures retires pictures now and then, so that none holds up compaction
-// for long. It ends with stopPictures.
+// for long, and looks after reads of bulk. It ends with stopPictures.
 func (s *State) runPictures() {
 	defer close(s.picturesDone)
 	tick := time.NewTicker(pictureInterval)
@@ -109,6 +109,7 @@ func (s *State) runPictures() {
 			return
 		case <-tick.C:
 			s.retireAll()
+			s.reads.look()
 		}
 	}
 }

@@ -23,6 +23,8 @@ type State struct {
 	store *Store
 	db    *pebble.DB
 	opts  *pebble.Options
+	bulk  bulk
+	reads bulkReads
 
 	restores sync.Mutex // held while a partition is replaced
 	spools   sync.Mutex // held while a partition is written to a spool
@@ -100,6 +102,8 @@ func openState(s *Store, exists bool) (*State, error) {
 		return nil, openError(err)
 	}
 	st := &State{store: s, db: db, opts: opts, rows: newRowCache(s.cfg.RowCacheBytes), stopPictures: make(chan struct{}), picturesDone: make(chan struct{})}
+	st.bulk = bulk{db: db, limit: s.cfg.StateMemtableBytes / bulkShare}
+	st.reads.state = st
 	st.parts.all.Store(&[]*statePart{})
 	go st.runPictures()
 	return st, nil
@@ -109,6 +113,7 @@ func openState(s *Store, exists bool) (*State, error) {
 func (s *State) close() error {
 	close(s.stopPictures)
 	<-s.picturesDone
+	s.reads.end()
 	return s.db.Close()
 }
 

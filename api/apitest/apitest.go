@@ -50,11 +50,14 @@ type Server struct {
 	Mails  *Mailbox // what was sent, unless Options says otherwise
 	Assets *assets.Store
 	Data   *collections.Handlers
-	Engine atomic.Pointer[push.Engine] // that sends notifications, if Options wants one
-	dir    atomic.Pointer[directory.Directory]
-	jobs   atomic.Pointer[portage.Handlers]
-	client *http.Client
-	stop   []func() error
+	// Cluster is what the server stands for if it is an organisation of one: Node, Assets
+	// and Data are those of the first node. nil: it is a server by itself.
+	Cluster *Cluster
+	Engine  atomic.Pointer[push.Engine] // that sends notifications, if Options wants one
+	dir     atomic.Pointer[directory.Directory]
+	jobs    atomic.Pointer[portage.Handlers]
+	client  *http.Client
+	stop    []func() error
 }
 
 // The superuser of every server here.
@@ -68,6 +71,7 @@ type Options struct {
 	Log       io.Writer               // takes the whole log; nil: errors go to standard error
 	Directory func(*directory.Config) // changes the configuration; may be nil
 	API       func(*api.Config)       // likewise
+	Node      func(*node.Config)      // likewise
 	Empty     bool                    // without the organisation and what goes with it
 	Purge     bool                    // what a deleted application holds goes at once
 	ZeroAdds  bool                    // 0 in an event resets nothing
@@ -161,6 +165,9 @@ func OpenWith(dir string, opts Options) (s *Server, err error) {
 		nc.Tasks.Kinds = append(nc.Tasks.Kinds, tasks.Kind{Name: entity.TaskPush, Run: s.notify})
 	}
 	nc.Tasks.Backoff = 10 * time.Millisecond
+	if opts.Node != nil {
+		opts.Node(&nc)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if s.Node, err = node.Start(ctx, nc); err != nil {
@@ -310,11 +317,16 @@ func (s *Server) Close() error {
 
 // populate makes the organisation, unless it is there, and signs its owner in.
 func (s *Server) populate() error {
-	const owner = `{"organization":"acme","username":"dana","name":"Dana","email":"dana@example.test","password":"dana-secret"}`
-	if _, err := s.Do("POST", "/management/orgs", "", owner); err != nil {
+	return s.founded("acme", "dana")
+}
+
+// founded makes an organisation and signs its owner in.
+func (s *Server) founded(organisation, owner string) error {
+	if _, err := s.Do("POST", "/management/orgs", "", fmt.Sprintf(
+		`{"organization":%q,"username":%[2]q,"name":"Dana","email":"%[2]s@example.test","password":"dana-secret"}`, organisation, owner)); err != nil {
 		return err
 	}
-	a, err := s.Do("POST", "/management/token", "", `{"grant_type":"password","username":"dana","password":"dana-secret"}`)
+	a, err := s.Do("POST", "/management/token", "", fmt.Sprintf(`{"grant_type":"password","username":%q,"password":"dana-secret"}`, owner))
 	if err != nil {
 		return err
 	}

@@ -109,7 +109,7 @@ const (
 
 var copyBuffers = sync.Pool{New: func() any { return new([copyBytes]byte) }}
 
-// Take reads src to its end. Faults: Overloaded (the spool or the disk is full),
+// Take reads src to its end. Faults: Overloaded (the spool is full), DiskFull,
 // RequestTooLarge (so far over the limit that nobody counts how far), and errors of src
 // as they are.
 func (s *Spool) Take(ctx context.Context, src io.Reader) (_ *File, err error) {
@@ -187,7 +187,7 @@ func TooLargeFile(size int64) *File { return &File{Size: size, TooLarge: true} }
 
 func spoolError(err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fault.Wrap(err, fault.Overloaded, "there is no room for uploads at this moment, try again")
+		return fault.Wrap(err, fault.DiskFull, "there is no room for uploads at this moment, try again")
 	}
 	return fmt.Errorf("spool of uploads: %w", err)
 }

@@ -19,6 +19,8 @@ import (
 type Cluster interface {
 	// Propose runs a command and returns its outcome.
 	Propose(ctx context.Context, app entity.AppID, cmd command.Command) (command.Outcome, error)
+	// DiskFull reports whether the node's disk has no room for writes.
+	DiskFull() bool
 	// StaleView opens a view on the local replica.
 	StaleView(ctx context.Context, app entity.AppID) (*storage.View, time.Duration, error)
 }
@@ -32,17 +34,20 @@ type Objects interface {
 }
 
 const (
-	// chunkBytes is the size of a chunk: one command.
-	chunkBytes = 512 << 10
+	// chunkBytes is the size of a chunk: one command. Each layer of the storage holds some
+	// of them, so larger ones cost memory; sixteen, with what belongs to them, fit into one
+	// log entry, and a download writes one at a time.
+	chunkBytes = 63 << 10
 	// wholeBytes is up to what size data goes with the command that attaches it.
 	wholeBytes = 256 << 10
-	// inFlight is how many chunks of a file are on their way at a time.
-	inFlight = 3
+	// inFlight is how many chunks of a file are on their way at a time: those of one log
+	// entry, while those of the next are made.
+	inFlight = 10
 	// storing is how many files are stored at a time; others wait in the spool.
 	storing = 4
 	// unattachedFor is how long data that was stored may stay without an entity.
 	unattachedFor = time.Hour
-	// patience is how long a chunk is tried again that nobody has room for.
+	// patience is how long a chunk is tried again that finds a queue full.
 	patience = 15 * time.Second
 	// objectPace is how fast an object must be taken by the object store, bytes a second,
 	// once objectStart is over.
@@ -126,6 +131,14 @@ func (s *Store) Put(ctx context.Context, app entity.AppID, object string, f *Fil
 	return op, nil
 }
 
+// Admit refuses an upload before it arrives that would have no room. Fault: DiskFull.
+func (s *Store) Admit() error {
+	if s.cluster.DiskFull() {
+		return fault.New(fault.DiskFull, "the disk is nearly full, uploads are refused until there is room")
+	}
+	return nil
+}
+
 // Remote reports whether new data goes to an object store.
 func (s *Store) Remote() bool { return s.remote }
 
@@ -160,8 +173,8 @@ func (s *Store) Drop(ctx context.Context, app entity.AppID, op *command.AttachBl
 	_ = s.propose(ctx, app, command.DropBlob{Blob: op.Blob}) // else the task does it
 }
 
-// propose runs a command, again and again while there is no room for it. Data waits: it
-// has arrived, and is on disk.
+// propose runs a command, again and again while the queue in front of it is full. Data
+// waits: it has arrived, and is on disk. What has no room on a disk is refused at once.
 func (s *Store) propose(ctx context.Context, app entity.AppID, op command.Op) error {
 	for begun, pause := time.Now(), 10*time.Millisecond; ; pause = min(2*pause, time.Second) {
 		out, err := s.cluster.Propose(ctx, app, command.Command{App: app, Op: op})
@@ -183,9 +196,13 @@ func (s *Store) propose(ctx context.Context, app entity.AppID, op command.Op) er
 
 func (s *Store) begin(ctx context.Context, app entity.AppID, blob entity.ID, size int64, object string) error {
 	return s.propose(ctx, app, command.BeginBlob{
-		Blob: blob, Size: uint64(size), Chunk: chunkBytes, Object: object, Expires: time.Now().Add(unattachedFor).UnixMilli(),
+		Blob: blob, Size: uint64(size), Chunk: uint64(chunkOf(size)), Object: object, Expires: time.Now().Add(unattachedFor).UnixMilli(),
 	})
 }
+
+// chunkOf returns the size of the chunks of a file: chunkBytes, if there are not too many
+// of them.
+func chunkOf(size int64) int64 { return max(chunkBytes, (size-1)/entity.MaxBlobChunks+1) }
 
 // putChunks brings a file into the cluster, some chunks at a time.
 func (s *Store) putChunks(ctx context.Context, app entity.AppID, blob entity.ID, f *File) error {
@@ -194,12 +211,13 @@ func (s *Store) putChunks(ctx context.Context, app entity.AppID, blob entity.ID,
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	count := (f.Size-1)/chunkBytes + 1
+	chunk := chunkOf(f.Size)
+	count := (f.Size-1)/chunk + 1
 	var next atomic.Int64
 	var workers sync.WaitGroup
 	for range min(inFlight, count) {
 		workers.Go(func() {
-			buf := make([]byte, chunkBytes)
+			buf := make([]byte, chunk)
 			for n := next.Add(1) - 1; n < count && ctx.Err() == nil; n = next.Add(1) - 1 {
 				if err := s.putChunk(ctx, app, blob, f, n, buf); err != nil {
 					cancel(err)
@@ -216,8 +234,9 @@ func (s *Store) putChunks(ctx context.Context, app entity.AppID, blob entity.ID,
 }
 
 func (s *Store) putChunk(ctx context.Context, app entity.AppID, blob entity.ID, f *File, n int64, buf []byte) error {
-	size := min(chunkBytes, f.Size-n*chunkBytes)
-	if _, err := f.ReadAt(buf[:size], n*chunkBytes); err != nil && !errors.Is(err, io.EOF) {
+	chunk := int64(len(buf))
+	size := min(chunk, f.Size-n*chunk)
+	if _, err := f.ReadAt(buf[:size], n*chunk); err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read the spool: %w", err)
 	}
 	return s.propose(ctx, app, command.PutChunk{Blob: blob, Number: uint32(n), Data: buf[:size]}) // #nosec G115 -- bounded by the size of a file

@@ -21,8 +21,9 @@ import (
 const day = int64(24 * 3600 * 1000)
 
 // TestCountersOfTheSpecification is the worked example of section 9.
-func TestCountersOfTheSpecification(t *testing.T) {
-	r := newRest(t)
+func TestCountersOfTheSpecification(t *testing.T) { everywhere(t, countersOfTheSpecification) }
+
+func countersOfTheSpecification(t *testing.T, r *rest) {
 	r.token = r.Admin
 	const first = 1499817600000
 	for _, e := range []struct {
@@ -39,7 +40,7 @@ func TestCountersOfTheSpecification(t *testing.T) {
 	if got := countersOf(r, a); !slices.Equal(got, want) {
 		t.Errorf("got %v", got)
 	}
-	if len(a.Entities()) != 0 || a.Fields["entities"] == nil || number(a.Fields["count"]) != 0 || a.Fields["uri"] != r.URL+"/acme/sandbox" || a.Fields["path"] != nil || a.Fields["action"] != "get" {
+	if len(a.Entities()) != 0 || a.Fields["entities"] == nil || number(a.Fields["count"]) != 0 || a.Fields["uri"] != r.URL+r.App || a.Fields["path"] != nil || a.Fields["action"] != "get" {
 		t.Errorf("envelope %s", a.Body)
 	}
 	if got := fmt.Sprint(a.Fields["params"]); !strings.Contains(got, "resolution:[day]") || !strings.Contains(got, "counter:[ad_sales ad_clicks]") {
@@ -48,8 +49,9 @@ func TestCountersOfTheSpecification(t *testing.T) {
 	r.wantCounter("counter=ad_clicks&resolution=day&start_time=1499817600000&end_time=1500076800000", "1499904000000=5 1499990400000=10")
 }
 
-func TestBucketsAndBorders(t *testing.T) {
-	r := newRest(t)
+func TestBucketsAndBorders(t *testing.T) { everywhere(t, bucketsAndBorders) }
+
+func bucketsAndBorders(t *testing.T, r *rest) {
 	r.token = r.Admin
 	const hour = int64(3600 * 1000)
 	base := 17361 * day // a multiple of all intervals up to a day
@@ -99,8 +101,9 @@ func TestBucketsAndBorders(t *testing.T) {
 	}
 }
 
-func TestCountersByDimension(t *testing.T) {
-	r := newRest(t)
+func TestCountersByDimension(t *testing.T) { everywhere(t, countersByDimension) }
+
+func countersByDimension(t *testing.T, r *rest) {
 	r.token = r.Admin
 	ann := fmt.Sprint(r.ok("POST", "/users", `{"username":"ann","email":"ann@example.test"}`).Entity()["uuid"])
 	bob := fmt.Sprint(r.ok("POST", "/users", `{"username":"bob"}`).Entity()["uuid"])
@@ -168,8 +171,9 @@ func TestNamesOfCounters(t *testing.T) {
 }
 
 // TestZeroResets: what section 8 says of 0.
-func TestZeroResets(t *testing.T) {
-	r := newRest(t)
+func TestZeroResets(t *testing.T) { everywhere(t, zeroResets) }
+
+func zeroResets(t *testing.T, r *rest) {
 	r.token = r.Admin
 	at := 17361*day + 5
 	event := func(at int64, counts, more string) {

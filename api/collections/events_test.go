@@ -56,8 +56,9 @@ func (r *rest) wantCounter(query, want string) {
 	}
 }
 
-func TestCreateEvent(t *testing.T) {
-	r := newRest(t)
+func TestCreateEvent(t *testing.T) { everywhere(t, createEvent) }
+
+func createEvent(t *testing.T, r *rest) {
 	r.token = r.Admin
 	a := r.ok("POST", "/events", `{"timestamp":0,"category":"advertising","counters":{"ad_clicks":5,"errors.db.timeout":"1"},"note":{"x":[1]},
 		"type":"events","uuid":"b11217fc-9d3a-11e7-b24e-699740088e05","created":1,"modified":2,"metadata":{"a":1}}`)
@@ -70,7 +71,7 @@ func TestCreateEvent(t *testing.T) {
 	}
 	delete(e, "timestamp")
 	r.wantProps(e, `{"category":"advertising","counters":{"ad_clicks":5,"errors.db.timeout":1},"message":null,"note":{"x":[1]}}`)
-	if fmt.Sprint(e["metadata"]) != fmt.Sprintf("map[path:/events/%s]", e["uuid"]) || a.Fields["path"] != "/events" || a.Fields["uri"] != r.URL+"/acme/sandbox/events" {
+	if fmt.Sprint(e["metadata"]) != fmt.Sprintf("map[path:/events/%s]", e["uuid"]) || a.Fields["path"] != "/events" || a.Fields["uri"] != r.URL+r.App+"/events" {
 		t.Errorf("envelope %s", a.Body)
 	}
 	for name, want := range map[string]string{"ad_clicks": "1=5", "errors.db.timeout": "1=1", "errors.db": "1=1", "errors": "1=1", "AD_Clicks": "1=5", "ad_clicks:::advertising": "1=5", "ad_clicks:::other": "", "nothing": ""} {
@@ -95,8 +96,9 @@ func TestCreateEvent(t *testing.T) {
 	r.wantCounter("counter=far", "1=1")
 }
 
-func TestBadEvents(t *testing.T) {
-	r := newRest(t)
+func TestBadEvents(t *testing.T) { everywhere(t, badEvents) }
+
+func badEvents(t *testing.T, r *rest) {
 	r.token = r.Admin
 	deep := strings.Repeat("a.", 16) + "a"
 	many := make([]string, 65)
@@ -153,8 +155,9 @@ func TestBadEvents(t *testing.T) {
 	r.ok("POST", "/events", fmt.Sprintf(`{"timestamp":1,"category":"%s","counters":{"%s":1,%s}}`, strings.Repeat("c", 256), deep[2:], strings.Join(many[:63], ",")))
 }
 
-func TestEventsInABatch(t *testing.T) {
-	r := newRest(t)
+func TestEventsInABatch(t *testing.T) { everywhere(t, eventsInABatch) }
+
+func eventsInABatch(t *testing.T, r *rest) {
 	r.token = r.Admin
 	a := r.ok("POST", "/events", `[{"timestamp":1,"message":"one","counters":{"a":1}},{"counters":{"a":10}},{"timestamp":1,"counters":{"a":"x"}},{"timestamp":2,"message":"two","counters":{"a":100}}]`)
 	if e := a.Entities(); len(e) != 2 || e[0]["message"] != "one" || e[1]["message"] != "two" {
@@ -192,8 +195,9 @@ func TestEventsInABatch(t *testing.T) {
 }
 
 // TestQueueOfEvents: item 7 of the checklist.
-func TestQueueOfEvents(t *testing.T) {
-	r := newRest(t)
+func TestQueueOfEvents(t *testing.T) { everywhere(t, queueOfEvents) }
+
+func queueOfEvents(t *testing.T, r *rest) {
 	r.token = r.Admin
 	if a := r.ok("GET", "/events", ""); fmt.Sprint(a.Fields["messages"]) != "[]" || a.Fields["last"] != nil || len(a.Entities()) != 0 {
 		t.Errorf("of no events: %s", a.Body)
@@ -271,8 +275,9 @@ func TestQueueOfEvents(t *testing.T) {
 	}
 }
 
-func TestEventsStay(t *testing.T) {
-	r := newRest(t)
+func TestEventsStay(t *testing.T) { everywhere(t, eventsStay) }
+
+func eventsStay(t *testing.T, r *rest) {
 	r.token = r.Admin
 	id := fmt.Sprint(r.ok("POST", "/events", `{"timestamp":1,"message":"m","counters":{"a":1}}`).Entity()["uuid"])
 	for _, path := range []string{"/events", "/events/" + id, "/events?ql=", "/events?limit=10", "/events/all", "/event/none"} {

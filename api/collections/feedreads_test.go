@@ -13,8 +13,9 @@ import (
 )
 
 // TestPagesOfAFeed walks over a list while others are put into it.
-func TestPagesOfAFeed(t *testing.T) {
-	r := newRest(t)
+func TestPagesOfAFeed(t *testing.T) { everywhere(t, pagesOfAFeed) }
+
+func pagesOfAFeed(t *testing.T, r *rest) {
 	r.user("ana")
 	var want []string
 	for i := range 25 {
@@ -89,8 +90,9 @@ func TestPagesOfAFeed(t *testing.T) {
 	}
 }
 
-func TestQueriesOverAFeed(t *testing.T) {
-	r := newRest(t)
+func TestQueriesOverAFeed(t *testing.T) { everywhere(t, queriesOverAFeed) }
+
+func queriesOverAFeed(t *testing.T, r *rest) {
 	r.user("ana")
 	r.user("bo")
 	for i, line := range []string{"checkin farm rain", "post farm sun", "checkin town rain", "post town snow"} {
@@ -156,8 +158,9 @@ func TestQueriesOverAFeed(t *testing.T) {
 }
 
 // TestPermissionsOfLists: by the path as it is typed, and a feed is not to be had by way of
-func TestPermissionsOfLists(t *testing.T) {
-	r := newRest(t)
+func TestPermissionsOfLists(t *testing.T) { everywhere(t, permissionsOfLists) }
+
+func permissionsOfLists(t *testing.T, r *rest) {
 	admin := r.as(r.Admin)
 	ana, bo := r.user("ana"), r.user("bo")
 	r.ok("POST", "/groups", `{"path":"g"}`)

@@ -42,8 +42,9 @@ func (r *rest) wantList(path, want string) apitest.Answer {
 	return a
 }
 
-func TestActorIsFilled(t *testing.T) {
-	r := newRest(t)
+func TestActorIsFilled(t *testing.T) { everywhere(t, actorIsFilled) }
+
+func actorIsFilled(t *testing.T, r *rest) {
 	id := r.user("ana")
 	full := func(body string) map[string]any {
 		t.Helper()
@@ -89,7 +90,7 @@ func TestActorIsFilled(t *testing.T) {
 		t.Errorf("actor of one without an address: %v", actor)
 	}
 	a := r.ok("POST", "/users/ana@example.test/activities", `{"verb":"go"}`)
-	if a.Fields["path"] != "/users/"+id+"/activities" || !strings.HasSuffix(fmt.Sprint(a.Fields["uri"]), "/acme/sandbox/users/"+id+"/activities") {
+	if a.Fields["path"] != "/users/"+id+"/activities" || !strings.HasSuffix(fmt.Sprint(a.Fields["uri"]), r.App+"/users/"+id+"/activities") {
 		t.Errorf("envelope %s", a.Body)
 	}
 	if got := fmt.Sprint(a.Entity()["metadata"]); got != fmt.Sprintf("map[path:/users/%s/activities/%s]", id, a.Entity()["uuid"]) {
@@ -97,8 +98,9 @@ func TestActorIsFilled(t *testing.T) {
 	}
 }
 
-func TestActivitiesAreValidated(t *testing.T) {
-	r := newRest(t)
+func TestActivitiesAreValidated(t *testing.T) { everywhere(t, activitiesAreValidated) }
+
+func activitiesAreValidated(t *testing.T, r *rest) {
 	r.user("ana")
 	r.ok("POST", "/groups", `{"path":"farm/north"}`)
 	for _, path := range []string{"/activities", "/groups/farm/north/activities", "/users/ana/feed"} {
@@ -144,8 +146,9 @@ func TestActivitiesAreValidated(t *testing.T) {
 }
 
 // TestExampleOfAPost is section 2.3 of the page on activities.
-func TestExampleOfAPost(t *testing.T) {
-	r := newRest(t)
+func TestExampleOfAPost(t *testing.T) { everywhere(t, exampleOfAPost) }
+
+func exampleOfAPost(t *testing.T, r *rest) {
 	id := r.user("ana")
 	a := r.ok("POST", "/users/ana/activities", `{ "actor": { "displayName": "Ana Ruiz", "username": "ana",
 		"image": { "url": "http://img.example.test/a.png", "width": 80, "height": 80, "duration": 0 } },
@@ -171,8 +174,9 @@ func TestExampleOfAPost(t *testing.T) {
 	}
 }
 
-func TestFollowersSeeWhatIsPosted(t *testing.T) {
-	r := newRest(t)
+func TestFollowersSeeWhatIsPosted(t *testing.T) { everywhere(t, followersSeeWhatIsPosted) }
+
+func followersSeeWhatIsPosted(t *testing.T, r *rest) {
 	for _, name := range []string{"ana", "bo", "cy", "dee", "eve"} {
 		r.user(name)
 	}
@@ -222,8 +226,9 @@ func TestFollowersSeeWhatIsPosted(t *testing.T) {
 	r.wantList("/users/eve/feed?limit=1", "hello")
 }
 
-func TestGroupsSeeWhatIsPosted(t *testing.T) {
-	r := newRest(t)
+func TestGroupsSeeWhatIsPosted(t *testing.T) { everywhere(t, groupsSeeWhatIsPosted) }
+
+func groupsSeeWhatIsPosted(t *testing.T, r *rest) {
 	for _, name := range []string{"ana", "bo", "cy", "dee", "eve"} {
 		r.user(name)
 	}
@@ -285,8 +290,9 @@ func TestGroupsSeeWhatIsPosted(t *testing.T) {
 	r.wantList("/activities", "inside group")
 }
 
-func TestPostToAFeedStaysThere(t *testing.T) {
-	r := newRest(t)
+func TestPostToAFeedStaysThere(t *testing.T) { everywhere(t, postToAFeedStaysThere) }
+
+func postToAFeedStaysThere(t *testing.T, r *rest) {
 	r.user("ana")
 	r.user("bo")
 	r.ok("POST", "/users/bo/following/users/ana", "")
@@ -303,8 +309,9 @@ func TestPostToAFeedStaysThere(t *testing.T) {
 	r.wantList("/activities", "nobody's ours mine")
 }
 
-func TestArraysOfActivities(t *testing.T) {
-	r := newRest(t)
+func TestArraysOfActivities(t *testing.T) { everywhere(t, arraysOfActivities) }
+
+func arraysOfActivities(t *testing.T, r *rest) {
 	r.user("ana")
 	r.user("bo")
 	r.ok("POST", "/users/bo/following/users/ana", "")
@@ -325,8 +332,9 @@ func TestArraysOfActivities(t *testing.T) {
 	}
 }
 
-func TestActivitiesAreChanged(t *testing.T) {
-	r := newRest(t)
+func TestActivitiesAreChanged(t *testing.T) { everywhere(t, activitiesAreChanged) }
+
+func activitiesAreChanged(t *testing.T, r *rest) {
 	r.user("ana")
 	id := r.say("/users/ana/activities", "first")
 	r.say("/users/ana/activities", "second")
@@ -358,8 +366,9 @@ func TestActivitiesAreChanged(t *testing.T) {
 	}
 }
 
-func TestActivitiesAreDeleted(t *testing.T) {
-	r := newRest(t)
+func TestActivitiesAreDeleted(t *testing.T) { everywhere(t, activitiesAreDeleted) }
+
+func activitiesAreDeleted(t *testing.T, r *rest) {
 	for _, name := range []string{"ana", "bo"} {
 		r.user(name)
 	}
@@ -418,8 +427,9 @@ func TestActivitiesAreDeleted(t *testing.T) {
 // come to them, and who asks for that waits for all.
 // idle waits until no task of feeds is left.
 // TestPostsCountOnce: a post that is sent again under its key is one post.
-func TestPostsCountOnce(t *testing.T) {
-	r := newRest(t)
+func TestPostsCountOnce(t *testing.T) { everywhere(t, postsCountOnce) }
+
+func postsCountOnce(t *testing.T, r *rest) {
 	r.user("ana")
 	r.user("bo")
 	r.ok("POST", "/users/bo/following/users/ana", "")
@@ -444,5 +454,30 @@ func TestPostsCountOnce(t *testing.T) {
 	r.wantList("/activities", "b a")
 	if n := r.counter("counter=application.collection.activities"); n != "1=2" {
 		t.Errorf("activities are counted as %s", n)
+	}
+}
+
+// TestSyncWaits: with sync=true an answer means that everybody has what was posted, also if
+// a task brings it, and whichever node was asked.
+func TestSyncWaits(t *testing.T) { everywhere(t, syncWaits) }
+
+func syncWaits(t *testing.T, r *rest) {
+	const followers, posts = 130, 2 // together more than the command does by itself
+	r.user("ana")
+	var users []string
+	for i := range followers {
+		users = append(users, fmt.Sprintf(`{"username":"f%d"}`, i))
+	}
+	r.ok("POST", "/users", "["+strings.Join(users, ",")+"]")
+	for i := range followers {
+		r.ok("POST", fmt.Sprintf("/users/f%d/following/users/ana", i), "")
+	}
+	for round := 1; round <= 3; round++ {
+		r.ok("POST", "/users/ana/activities?sync=true", `[{"verb":"post","content":"a"},{"verb":"post","content":"b"}]`)
+		for _, i := range []int{0, followers / 2, followers - 1} { // a task goes from one end to the other
+			if got := len(r.ok("GET", fmt.Sprintf("/users/f%d/feed?limit=100", i), "").Entities()); got != posts*round {
+				t.Errorf("after round %d, follower %d has %d activities, want %d", round, i, got, posts*round)
+			}
+		}
 	}
 }

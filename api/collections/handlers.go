@@ -412,6 +412,7 @@ func (h *Handlers) proposeStep(req *wire.Request, app entity.AppID, op command.O
 	if err != nil {
 		return out, err
 	}
+	req.Wrote()
 	if out.Fault != nil {
 		return out, out.Fault
 	}

@@ -45,6 +45,9 @@ func (c *call) uploads(expected wire.Expected, answer func(*wire.Upload) (*wire.
 
 // receive reads an upload to its end. The caller closes the file.
 func (c *call) receive(up *wire.Upload) (in incoming, err error) {
+	if err := c.assets.Admit(); err != nil {
+		return incoming{}, err
+	}
 	ctx, spool := c.req.StreamContext(), c.assets.Spool()
 	take := func(src io.Reader) (err error) {
 		in.file, err = spool.Take(ctx, src)

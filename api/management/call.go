@@ -193,6 +193,7 @@ func (c *call) proposeIn(app entity.AppID, now int64, op command.Op, then ...com
 	if err != nil {
 		return out, err
 	}
+	c.req.Wrote()
 	if out.Fault != nil {
 		return out, out.Fault
 	}

@@ -31,7 +31,7 @@ func (h *Handlers) Prepare(ctx context.Context) error {
 		for {
 			err := h.prepare(ctx, p.collection, p.fields)
 			switch fault.CodeOf(err) {
-			case fault.NoQuorum, fault.Timeout, fault.NotHere, fault.Overloaded:
+			case fault.NoQuorum, fault.Timeout, fault.NotHere, fault.Overloaded, fault.DiskFull:
 				select {
 				case <-time.After(100 * time.Millisecond):
 					continue

@@ -55,7 +55,7 @@ func (h *Handlers) SetUpTestAccount(ctx context.Context, t TestAccount) error {
 		switch fault.CodeOf(err) {
 		case "":
 			return nil
-		case fault.NoQuorum, fault.Timeout, fault.NotHere, fault.Overloaded:
+		case fault.NoQuorum, fault.Timeout, fault.NotHere, fault.Overloaded, fault.DiskFull:
 			select {
 			case <-time.After(100 * time.Millisecond):
 				continue

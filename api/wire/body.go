@@ -337,10 +337,15 @@ func bodyError(err error) error {
 
 // finishBody makes sure that nothing of the body is left where the next request
 // of the connection would be read from. What is short is read and thrown away,
-// so that the client sees the reply; else the connection closes.
+// so that the client sees the reply; else the connection closes, at once if more is
+// announced than would be read.
 func (r *Request) finishBody(discard int64) {
 	stream := r.bodyStream()
 	if stream == nil {
+		return
+	}
+	if stream.left > discard {
+		closeUnread(r.fh)
 		return
 	}
 	n, err := io.Copy(io.Discard, io.LimitReader(stream, discard+1))

@@ -88,6 +88,13 @@ func (c *deadlineContext) renew(now time.Time, timeout time.Duration) {
 	}
 }
 
+// wrote asks for reads that are up to date from now on.
+func (c *deadlineContext) wrote(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fresh.Since = now
+}
+
 // end releases the timer; the context is over for whoever still holds it.
 func (c *deadlineContext) end() {
 	c.mu.Lock()

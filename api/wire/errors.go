@@ -110,7 +110,7 @@ func rowOf(code fault.Code) (row, bool) {
 	case fault.Connection:
 		return row{400, services + "notifications.ConnectionException", 0}, true
 
-	case fault.NoQuorum, fault.NotHere, fault.Overloaded, fault.Timeout, fault.Stopping:
+	case fault.NoQuorum, fault.NotHere, fault.Overloaded, fault.DiskFull, fault.Timeout, fault.Stopping:
 		return row{503, rest + "ServiceUnavailableException", 1}, true
 	case fault.Corrupt, fault.Uncaught:
 		return row{500, "java.lang.RuntimeException", 0}, true

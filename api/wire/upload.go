@@ -179,6 +179,10 @@ func MustFit(contentType []byte) bool {
 // Idempotency-Key: it was read as an upload.
 func (r *Request) Digest(sum []byte) { r.body.read, r.body.digest = true, sum }
 
+// Wrote says that the request has changed something: what it reads from now on, through
+// whichever node, shows that. Nothing else reads for it at that moment.
+func (r *Request) Wrote() { r.ctx.wrote(time.Now()) }
+
 // Renew gives the request its time anew: what it waited for so far was its client. What
 // waits by its context ends.
 func (r *Request) Renew() { r.ctx.renew(time.Now(), r.limits.Timeout) }

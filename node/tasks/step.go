@@ -156,7 +156,7 @@ func (r *Runner) fail(ctx context.Context, p entity.Partition, t *entity.Task, k
 // without a person's looking at the task.
 func passing(err error) bool {
 	switch fault.CodeOf(err) {
-	case fault.NoQuorum, fault.Timeout, fault.Overloaded, fault.NotHere, fault.Stopping:
+	case fault.NoQuorum, fault.Timeout, fault.Overloaded, fault.DiskFull, fault.NotHere, fault.Stopping:
 		return true
 	}
 	return false

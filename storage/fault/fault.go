@@ -78,6 +78,7 @@ const (
 	// The node.
 	NoQuorum   Code = "no_quorum"  // no leader or no majority; the outcome of a write may be unknown
 	Overloaded Code = "overloaded" // a bounded queue is full; nothing was done
+	DiskFull   Code = "disk_full"  // a disk has no room for writes; nothing was done
 	Timeout    Code = "timeout"    // the deadline passed; the outcome of a write is unknown
 	NotHere    Code = "not_here"   // this node has no replica of the partition; nothing was done
 	Stopping   Code = "stopping"   // the node is shutting down; nothing was done

@@ -116,6 +116,20 @@ func TestListGoesOnAfterAKey(t *testing.T) {
 	}
 }
 
+// TestObjectsOfOthersAreRead: what a test puts into the store by itself is read like
+// what the client has put there.
+func TestObjectsOfOthersAreRead(t *testing.T) {
+	s := objectstest.Start(t, bucket)
+	b := open(t, s.Config(bucket))
+	s.PutObject(t, bucket, "seeded", []byte("seeded by hand"))
+	if got := read(t, b, "seeded", 7, -1); string(got) != "by hand" {
+		t.Errorf("got %q", got)
+	}
+	if info, err := b.Stat(t.Context(), "seeded"); err != nil || info.Size != 14 || info.Modified.IsZero() {
+		t.Errorf("%+v, %v", info, err)
+	}
+}
+
 func TestUploadInParts(t *testing.T) {
 	s := objectstest.Start(t, bucket)
 	first, second := someBytes(objects.MinPart), []byte("the end")

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
@@ -115,7 +116,8 @@ func (s *Server) Object(tb testing.TB, bucket, key string) []byte {
 // PutObject stores bytes under a key.
 func (s *Server) PutObject(tb testing.TB, bucket, key string, body []byte) {
 	tb.Helper()
-	if _, err := s.backend.PutObject(bucket, key, nil, bytes.NewReader(body), int64(len(body)), nil); err != nil {
+	modified := map[string]string{"Last-Modified": time.Now().UTC().Format(http.TimeFormat)} // as what clients send has
+	if _, err := s.backend.PutObject(bucket, key, modified, bytes.NewReader(body), int64(len(body)), nil); err != nil {
 		tb.Fatal(err)
 	}
 }
