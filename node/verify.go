@@ -22,10 +22,14 @@ type ReplicaDigest struct {
 // verifyTries is how often replicas are compared anew because writes came in between.
 const verifyTries = 5
 
+// VerifyTimeout is how long the states of large partitions may take to be read.
+const VerifyTimeout = rpc.DigestTimeout
+
 // Verify compares the state hashes of all replicas of a partition, and reports
 // whether all have the same at the same log index. Every replica reads its whole
 // state for it, checksums included. While writes go on, replicas are seldom at
-// the same index: then they do not agree, and the digests say where they are.
+// the same index: then they do not agree, and the digests say where they are. ctx
+// should have VerifyTimeout: a gigabyte takes seconds.
 // Faults: NoQuorum, EntityNotFound.
 func (n *Node) Verify(ctx context.Context, p entity.Partition) (digests []ReplicaDigest, agree bool, err error) {
 	place, err := n.placement(p)

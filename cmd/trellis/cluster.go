@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/trellisdb/trellis/node"
 )
 
 // operator speaks to a node's API as the superuser.
@@ -43,10 +45,14 @@ func (o *operator) flags(c *cobra.Command) {
 // do sends a request and decodes the answer's data. What the node refuses is an
 // error in its words.
 func (o *operator) do(ctx context.Context, method, path string, data any) error {
+	return o.doWithin(ctx, operatorTimeout, method, path, data)
+}
+
+func (o *operator) doWithin(ctx context.Context, timeout time.Duration, method, path string, data any) error {
 	if o.password = os.Getenv(envPrefix + "SUPERUSER_PASSWORD"); o.password == "" {
 		return errors.New("set TRELLIS_SUPERUSER_PASSWORD to the superuser's password")
 	}
-	ctx, cancel := context.WithTimeout(ctx, operatorTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(o.url, "/")+path, nil)
 	if err != nil {
@@ -148,7 +154,7 @@ the same log index, and cannot be compared.`,
 			differ := 0
 			for _, p := range all.Partitions {
 				var v verification
-				if err := o.do(c.Context(), http.MethodGet, fmt.Sprintf("/system/cluster/verify/%d", p.Partition), &v); err != nil {
+				if err := o.doWithin(c.Context(), node.VerifyTimeout, http.MethodGet, fmt.Sprintf("/system/cluster/verify/%d", p.Partition), &v); err != nil {
 					return err
 				}
 				if v.Agree {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"strconv"
 	"strings"
 	"time"
@@ -61,8 +62,10 @@ func verify(req *wire.Request, n *node.Node, partition string) (*wire.Reply, err
 	if err != nil {
 		return nil, fault.New(fault.IllegalArgument, "partition must be a number")
 	}
+	ctx, cancel := context.WithTimeout(req.StreamContext(), node.VerifyTimeout) // longer than a request may take
+	defer cancel()
 	v := verification{Partition: uint32(p)}
-	if v.Replicas, v.Agree, err = n.Verify(req.Context(), entity.Partition(p)); err != nil {
+	if v.Replicas, v.Agree, err = n.Verify(ctx, entity.Partition(p)); err != nil {
 		return nil, err
 	}
 	return wire.Management("verify replicas").Field("data", v), nil

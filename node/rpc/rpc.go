@@ -75,6 +75,9 @@ const (
 // callTimeout bounds a call on the side that answers it.
 const callTimeout = 15 * time.Second
 
+// DigestTimeout bounds Digest on that side: it reads the whole state of a partition.
+const DigestTimeout = 15 * time.Minute
+
 // Server answers calls.
 type Server struct {
 	services Services
@@ -94,7 +97,7 @@ func NewServer(services Services, log *slog.Logger) *Server {
 	r.POST(pathJoin, answer(s, services.Join))
 	r.POST(pathAdopt, answer(s, func(ctx context.Context, a Adopt) (struct{}, error) { return struct{}{}, services.Adopt(ctx, a) }))
 	r.POST(pathPlaced, answer(s, services.Placed))
-	r.POST(pathDigest, answer(s, services.Digest))
+	r.POST(pathDigest, answerWithin(s, DigestTimeout, services.Digest))
 	r.POST(pathSpool, s.spool)
 	r.POST(pathReport, answer(s, func(context.Context, struct{}) (any, error) { return services.Report(), nil }))
 	r.POST(pathTasks, answer(s, func(context.Context, struct{}) (any, error) { return services.Tasks() }))
@@ -178,13 +181,17 @@ const statusFault = fasthttp.StatusConflict
 
 // answer makes a handler of a service that speaks JSON.
 func answer[Q, A any](s *Server, serve func(context.Context, Q) (A, error)) fasthttp.RequestHandler {
+	return answerWithin(s, callTimeout, serve)
+}
+
+func answerWithin[Q, A any](s *Server, timeout time.Duration, serve func(context.Context, Q) (A, error)) fasthttp.RequestHandler {
 	return func(fh *fasthttp.RequestCtx) {
 		var q Q
 		if err := json.Unmarshal(fh.PostBody(), &q); err != nil {
 			fh.Error("damaged message", fasthttp.StatusBadRequest)
 			return
 		}
-		ctx, cancel := context.WithTimeout(s.ctx, callTimeout)
+		ctx, cancel := context.WithTimeout(s.ctx, timeout)
 		defer cancel()
 		a, err := serve(ctx, q)
 		if err != nil {
