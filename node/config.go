@@ -47,6 +47,7 @@ type Config struct {
 	TrailingEntries uint64        // log entries kept behind a marker
 	MinFreeBytes    uint64        // free space of the disk below which writes are refused and reads go on
 	SpaceInterval   time.Duration // how often the free space is looked at
+	StallLimit      time.Duration // how long the disk may take for a write before a node that is not alone ends itself
 
 	Tasks tasks.Config // kinds of background task and how they are run; its Log is set from Log
 
@@ -77,6 +78,7 @@ func DefaultConfig(dir string) Config {
 		TrailingEntries: 64,
 		MinFreeBytes:    512 << 20, // flushing both databases and compacting need about as much
 		SpaceInterval:   time.Second,
+		StallLimit:      4 * time.Second,
 		Tasks:           tasks.DefaultConfig(),
 	}
 }
@@ -93,7 +95,7 @@ func (c *Config) check() error {
 		return fmt.Errorf("node: other nodes are to be joined, and there is no cluster secret")
 	case c.Replication < 1 || c.Replication > systemVoters:
 		return fmt.Errorf("node: replication is %d, want 1 to %d", c.Replication, systemVoters)
-	case c.ProposeTimeout <= 0 || c.ReadTimeout <= 0 || c.Grace <= 0 || c.NameWait <= 0 || c.DrainTimeout <= 0 || c.MarkerInterval <= 0 || c.SpaceInterval <= 0:
+	case c.ProposeTimeout <= 0 || c.ReadTimeout <= 0 || c.Grace <= 0 || c.NameWait <= 0 || c.DrainTimeout <= 0 || c.MarkerInterval <= 0 || c.SpaceInterval <= 0 || c.StallLimit <= 0:
 		return fmt.Errorf("node: time-outs must be positive")
 	case c.Log == nil || c.Halt == nil:
 		return fmt.Errorf("node: no logger or no halt function")

@@ -412,6 +412,7 @@ func (g *group) standings(ctx context.Context, have []placement.Server) map[stri
 func (n *Node) watchStalls(ctx context.Context) {
 	tick := time.NewTicker(stallLook)
 	defer tick.Stop()
+	most := max(1, int(n.cfg.StallLimit/stallLook))
 	for {
 		select {
 		case <-tick.C:
@@ -420,23 +421,20 @@ func (n *Node) watchStalls(ctx context.Context) {
 		}
 		for _, g := range n.running() {
 			looks := max(g.entries.stall.look(), g.fsm.stall.look())
-			if looks < stallLooks {
+			if looks < most {
 				continue
 			}
 			if g.alone.Load() {
-				if looks == stallLooks {
+				if looks == most {
 					g.log.Error("the disk has not taken a write for seconds")
 				}
 				continue
 			}
-			n.halt(fmt.Errorf("partition %d: the disk has not taken a write for %s: others must take over", g.partition, stallLooks*stallLook))
+			n.halt(fmt.Errorf("partition %d: the disk has not taken a write for %s: others must take over", g.partition, n.cfg.StallLimit))
 			return
 		}
 	}
 }
 
-// A stall is noticed after stallLooks looks.
-const (
-	stallLook  = 500 * time.Millisecond
-	stallLooks = 8
-)
+// stallLook is how often it is looked whether writes end.
+const stallLook = 500 * time.Millisecond
