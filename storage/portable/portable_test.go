@@ -306,3 +306,17 @@ func TestReadingIsAsLongAsTheFile(t *testing.T) {
 		}
 	}
 }
+
+func TestWrongTypesAreToldWithoutNamesOfThisProgram(t *testing.T) {
+	for _, line := range []string{`{"kind":5}`, `{"kind":"counter","resets":1e400}`, `[]`} {
+		_, err := portable.ParseLine([]byte(line))
+		if !fault.Is(err, fault.JSONParse) {
+			t.Errorf("%s: %v", line, err)
+			continue
+		}
+		var f *fault.Error
+		if errors.As(err, &f); strings.Contains(f.Message, "Go ") || strings.Contains(f.Message, "record") {
+			t.Errorf("%s: %s", line, f.Message)
+		}
+	}
+}

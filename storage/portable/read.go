@@ -269,7 +269,12 @@ func ParseLine(raw []byte) (*Line, error) {
 	}
 	var rec record
 	if err := json.Unmarshal(raw, &rec); err != nil {
-		return nil, fault.Wrap(err, fault.JSONParse, "not a line of an export: %.200s", err.Error())
+		why := err.Error()
+		var wrong *json.UnmarshalTypeError
+		if errors.As(err, &wrong) { // whose text names types of Go
+			why = wrong.Value + " stands where something else belongs"
+		}
+		return nil, fault.Wrap(err, fault.JSONParse, "not a line of an export: %.200s", why)
 	}
 	switch rec.Kind {
 	case "header":
