@@ -94,19 +94,10 @@ func (c *trio) storing(client *http.Client, i int, done <-chan struct{}) {
 // has all of the new data or all of the old. A node that comes back empty gets the data with
 // everything else. In the end trellis check finds nothing wrong on any of them.
 func TestDataThroughEveryNode(t *testing.T) {
-	c := newTrio(t)
-	for i := range 3 {
-		c.start(i)
-	}
-	for i := range 3 {
-		c.ready(i)
-	}
+	c := startTrio(t)
 	client := &http.Client{Timeout: time.Minute}
 	defer client.CloseIdleConnections()
-	if status, answer := c.send(client, 0, "org", "POST", "/management/orgs",
-		`{"organization":"acme","username":"dana","email":"dana@example.org","password":"s3same"}`); status != 200 {
-		t.Fatalf("create organisation: %d %s", status, answer)
-	}
+	c.organise(client)
 	has := map[string][]byte{}
 	for i := range 3 {
 		path := fmt.Sprintf("/acme/sandbox/items/n%d", i)

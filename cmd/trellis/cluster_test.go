@@ -38,6 +38,28 @@ func newTrio(t *testing.T) *trio {
 	return c
 }
 
+// startTrio starts three nodes and waits until all are ready.
+func startTrio(t *testing.T) *trio {
+	t.Helper()
+	c := newTrio(t)
+	for i := range 3 {
+		c.start(i)
+	}
+	for i := range 3 {
+		c.ready(i)
+	}
+	return c
+}
+
+// organise creates an organisation.
+func (c *trio) organise(client *http.Client) {
+	c.t.Helper()
+	status, answer := c.send(client, 0, "org", "POST", "/management/orgs", `{"organization":"acme","username":"dana","email":"dana@example.org","password":"s3same"}`)
+	if status != 200 {
+		c.t.Fatalf("create organisation: %d %s", status, answer)
+	}
+}
+
 // start starts a node without waiting for it.
 func (c *trio) start(i int) {
 	c.t.Helper()
@@ -156,10 +178,7 @@ func TestThreeProcessesSurviveTheirLeaders(t *testing.T) {
 	}
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 8}}
 	defer client.CloseIdleConnections()
-	if status, answer := c.send(client, 0, "org", "POST", "/management/orgs",
-		`{"organization":"acme","username":"dana","email":"dana@example.org","password":"s3same"}`); status != 200 {
-		t.Fatalf("create organisation: %d %s", status, answer)
-	}
+	c.organise(client)
 	const writers = 6
 	acknowledged := make([]int, writers)
 	stop := make(chan struct{})

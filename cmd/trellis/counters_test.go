@@ -33,18 +33,9 @@ func (c *trio) counter(i int, name string) int64 {
 // says so at once. Requests are counted by the node that serves them, and none of them is
 // lost with a node that is stopped.
 func TestCountersThroughEveryNode(t *testing.T) {
-	c := newTrio(t)
-	for i := range 3 {
-		c.start(i)
-	}
-	for i := range 3 {
-		c.ready(i)
-	}
+	c := startTrio(t)
 	client := &http.Client{Timeout: 10 * time.Second}
-	if status, answer := c.send(client, 0, "org", "POST", "/management/orgs",
-		`{"organization":"acme","username":"dana","email":"dana@example.org","password":"s3same"}`); status != 200 {
-		t.Fatalf("create organisation: %d %s", status, answer)
-	}
+	c.organise(client)
 	const clients, each = 6, 40
 	var half sync.WaitGroup
 	half.Add(clients * each / 2)

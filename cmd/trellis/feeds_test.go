@@ -13,13 +13,7 @@ import (
 // TestFanOutSurvivesItsLeaders: what is posted to many while the node that leads is killed,
 // again and again, is in the end in every feed once, in its order, and each node says so.
 func TestFanOutSurvivesItsLeaders(t *testing.T) {
-	c := newTrio(t)
-	for i := range 3 {
-		c.start(i)
-	}
-	for i := range 3 {
-		c.ready(i)
-	}
+	c := startTrio(t)
 	client := &http.Client{Timeout: 10 * time.Second}
 	ok := func(key, method, path, body string) string {
 		t.Helper()

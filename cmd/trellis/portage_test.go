@@ -100,18 +100,9 @@ func TestImportSurvivesItsLeader(t *testing.T) {
 	t.Setenv("TRELLIS_EXPORT_ENDPOINT", store.URL)
 	t.Setenv("TRELLIS_EXPORT_REGION", objectstest.Region)
 	t.Setenv("TRELLIS_EXPORT_PATH_STYLE", "true")
-	c := newTrio(t)
-	for i := range 3 {
-		c.start(i)
-	}
-	for i := range 3 {
-		c.ready(i)
-	}
+	c := startTrio(t)
 	client := &http.Client{Timeout: 10 * time.Second}
-	if status, answer := c.send(client, 0, "org", "POST", "/management/orgs",
-		`{"organization":"acme","username":"dana","email":"dana@example.org","password":"s3same"}`); status != 200 {
-		t.Fatalf("create organisation: %d %s", status, answer)
-	}
+	c.organise(client)
 	token, _ := c.ask(0, "POST", "/management/token", "", `{"grant_type":"password","username":"dana","password":"s3same"}`).Fields["access_token"].(string)
 	if a := c.ask(0, "POST", "/management/orgs/acme/apps", token, `{"name":"copy"}`); a.Status != 200 {
 		t.Fatalf("create application: %d %s", a.Status, a.Body)

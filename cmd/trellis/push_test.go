@@ -34,13 +34,7 @@ func (c *trio) notification(client *http.Client, first int, uuid string) note {
 // that sends it is killed, twice. It ends, every device has been reached, and statistics
 // and receipts count each once.
 func TestBroadcastOutlivesItsLeaders(t *testing.T) {
-	c := newTrio(t)
-	for i := range 3 {
-		c.start(i)
-	}
-	for i := range 3 {
-		c.ready(i)
-	}
+	c := startTrio(t)
 	client := &http.Client{Timeout: 10 * time.Second}
 	must := func(key, method, path, body string) string {
 		t.Helper()
@@ -117,18 +111,9 @@ func TestBroadcastOutlivesItsLeaders(t *testing.T) {
 // TestPushThroughAFollower makes and sends notifications through a node that leads nothing
 // of the application, and reads what became of them through every node.
 func TestPushThroughAFollower(t *testing.T) {
-	c := newTrio(t)
-	for i := range 3 {
-		c.start(i)
-	}
-	for i := range 3 {
-		c.ready(i)
-	}
+	c := startTrio(t)
 	client := &http.Client{Timeout: 10 * time.Second}
-	if status, answer := c.send(client, 0, "org", "POST", "/management/orgs",
-		`{"organization":"acme","username":"dana","email":"dana@example.org","password":"s3same"}`); status != 200 {
-		t.Fatalf("create organisation: %d %s", status, answer)
-	}
+	c.organise(client)
 	follower := (c.leader(1) + 1) % 3
 	ok := func(i int, method, path, body string) map[string]any {
 		t.Helper()

@@ -40,17 +40,8 @@ func (c *trio) through(i int) apitest.Do {
 // Queries, pages and connections are the same through every node, and a cursor of
 // one node is good on the next.
 func TestQueriesThroughEveryNode(t *testing.T) {
-	c := newTrio(t)
-	for i := range 3 {
-		c.start(i)
-	}
-	for i := range 3 {
-		c.ready(i)
-	}
-	if status, answer := c.send(http.DefaultClient, 0, "org", "POST", "/management/orgs",
-		`{"organization":"acme","username":"dana","email":"dana@example.org","password":"s3same"}`); status != 200 {
-		t.Fatalf("create organisation: %d %s", status, answer)
-	}
+	c := startTrio(t)
+	c.organise(http.DefaultClient)
 	if err := apitest.PutBooks(c.through(1)); err != nil {
 		t.Fatal(err)
 	}

@@ -40,17 +40,8 @@ func (c *trio) ask(i int, method, path, token, body string) apitest.Answer {
 // A change of roles, permissions or members that one node has acknowledged counts for the
 // next request, whichever node that goes to.
 func TestRightsThroughEveryNode(t *testing.T) {
-	c := newTrio(t)
-	for i := range 3 {
-		c.start(i)
-	}
-	for i := range 3 {
-		c.ready(i)
-	}
-	if status, answer := c.send(http.DefaultClient, 0, "org", "POST", "/management/orgs",
-		`{"organization":"acme","username":"dana","email":"dana@example.org","password":"s3same"}`); status != 200 {
-		t.Fatalf("create organisation: %d %s", status, answer)
-	}
+	c := startTrio(t)
+	c.organise(http.DefaultClient)
 	login := func(path, body string) string {
 		t.Helper()
 		a := c.ask(1, "POST", path, "", body)
